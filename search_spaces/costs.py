@@ -1,0 +1,132 @@
+"""Costs of whole populations: one small table per slot, a gather and a reduction; and their exact extremes over a
+space.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.genome import Genome, Population
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """A cost of every network of a space.
+
+    For each slot, `tables[i]` holds the cost by the options of the genes `genes[i]` (one axis a gene). Slots combine
+    by `reduce` ("sum" or "max"); `constant` is what every network pays besides (reported as the slot "overhead").
+    """
+
+    genome: Genome
+    metric: str
+    unit: str
+    reduce: str
+    slots: tuple[str, ...]
+    genes: tuple[tuple[int, ...], ...]
+    tables: tuple[Floats, ...]
+    constant: float = 0.0
+
+    def contributions(self, population: Population) -> Floats:
+        """(num, num_slots): what every slot costs in every architecture; a slot that is switched off costs 0."""
+        out = np.empty((len(population), len(self.slots)))
+        for column, (genes, table) in enumerate(zip(self.genes, self.tables, strict=True)):
+            out[:, column] = table[tuple(population[:, gene] for gene in genes)]
+        return out
+
+    def evaluate(self, population: Population) -> Floats:
+        """(num,) costs of the rows of `population`, in `unit`."""
+        flat, offsets, strides = self._flat
+        total = np.full(len(population), self.constant)
+        for column, genes in enumerate(self.genes):
+            index = np.full(len(population), offsets[column])
+            for gene, stride in zip(genes, strides[column], strict=True):
+                index += population[:, gene] * stride
+            values = flat[index]
+            total = total + values if self.reduce == "sum" else np.maximum(total, values)
+        return total
+
+    def explain(self, row: NDArray[np.int64]) -> list[tuple[str, float]]:
+        """(slot, cost) of one architecture; for a sum they add up, in this order, to exactly what `evaluate`
+        returns.
+        """
+        values = self.contributions(np.asarray(row)[None])[0]
+        overhead = [("overhead", self.constant)] if self.constant else []
+        return overhead + [(slot, float(value)) for slot, value in zip(self.slots, values, strict=True) if value != 0]
+
+    def minimum(self) -> tuple[float, NDArray[np.int64]]:
+        """The cheapest network of the whole space, exactly: (cost, canonical row)."""
+        return self._extreme(lowest=True)
+
+    def maximum(self) -> tuple[float, NDArray[np.int64]]:
+        """The most expensive network of the whole space, exactly: (cost, canonical row)."""
+        return self._extreme(lowest=False)
+
+    @cached_property
+    def _flat(self) -> tuple[Floats, list[int], list[tuple[int, ...]]]:
+        flat = np.concatenate([table.ravel() for table in self.tables])
+        sizes = [table.size for table in self.tables]
+        offsets = [sum(sizes[:i]) for i in range(len(sizes))]
+        strides = [
+            tuple(int(np.prod(table.shape[axis + 1 :], dtype=np.int64)) for axis in range(table.ndim))
+            for table in self.tables
+        ]
+        return flat, offsets, strides
+
+    def _extreme(self, *, lowest: bool) -> tuple[float, NDArray[np.int64]]:
+        """Variable elimination over the slots' tables: remove one gene at a time, keeping its best option for every
+        setting of the genes it shares slots with (R. Dechter, Bucket elimination, 1999). Exact for sums and maxima,
+        because both only grow with each of their terms; switched-off genes do not change any table, so they need no
+        special care."""
+        factors = [(genes, table) for genes, table in zip(self.genes, self.tables, strict=True)]
+        remaining = set(range(len(self.genome.genes)))
+        decisions: list[tuple[int, tuple[int, ...], NDArray[np.int64]]] = []
+        while remaining:
+            gene = min(remaining, key=lambda g: _joint_size(factors, g, self.genome.num_options))
+            touched = [factor for factor in factors if gene in factor[0]]
+            factors = [factor for factor in factors if gene not in factor[0]]
+            remaining.discard(gene)
+            scope = tuple(sorted({g for genes, _ in touched for g in genes} - {gene}))
+            joint = np.zeros([*(self.genome.num_options[g] for g in scope), self.genome.num_options[gene]])
+            for genes, table in touched:
+                aligned = _align(genes, table, (*scope, gene))
+                joint = joint + aligned if self.reduce == "sum" else np.maximum(joint, aligned)
+            best = joint.argmin(axis=-1) if lowest else joint.argmax(axis=-1)
+            decisions.append((gene, scope, best))
+            factors.append((scope, joint.min(axis=-1) if lowest else joint.max(axis=-1)))
+        row = np.zeros(len(self.genome.genes), dtype=np.int64)
+        for gene, scope, best in reversed(decisions):
+            row[gene] = best[tuple(row[g] for g in scope)]
+        row = self.genome.canonical(row[None])[0]
+        return float(self.evaluate(row[None])[0]), row
+
+
+def combine(tables: Sequence[CostTable], weights: Sequence[float], *, metric: str, unit: str = "") -> CostTable:
+    """The weighted sum of additive costs over the same slots, itself a table (for Lagrangian bounds)."""
+    first = tables[0]
+    assert all(table.reduce == "sum" and table.genes == first.genes for table in tables)
+    summed = tuple(
+        sum((w * t.tables[i] for w, t in zip(weights, tables, strict=True)), np.zeros(first.tables[i].shape))
+        for i in range(len(first.slots))
+    )
+    constant = float(sum(w * t.constant for w, t in zip(weights, tables, strict=True)))
+    return CostTable(first.genome, metric, unit, "sum", first.slots, first.genes, summed, constant)
+
+
+def _joint_size(factors: Sequence[tuple[tuple[int, ...], Floats]], gene: int, num_options: NDArray[np.int64]) -> int:
+    scope = {g for genes, _ in factors if gene in genes for g in genes}
+    return math.prod(int(num_options[g]) for g in scope)  # Python integers: this can pass 2**63
+
+
+def _align(genes: tuple[int, ...], table: Floats, scope: tuple[int, ...]) -> Floats:
+    """`table` with its axes in the order of `scope` and length-1 axes for the genes it does not read."""
+    order = [genes.index(g) for g in scope if g in genes]
+    shape = [table.shape[genes.index(g)] if g in genes else 1 for g in scope]
+    return table.transpose(order).reshape(shape)

@@ -1,0 +1,1 @@
+"""Elastic layers and blocks, the parts of a supernet."""

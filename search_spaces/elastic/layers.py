@@ -1,0 +1,76 @@
+"""Elastic layers: torch.nn layers that compute with a prefix of their own weights.
+
+Slices, never masks: the cost is that of the smaller layer, and at full width the layer is the ordinary one, so
+ordinary checkpoints load. The number of input channels is read from the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ElasticConv2d(nn.Conv2d):
+    """Dense convolution with elastic input and output channels."""
+
+    def weight_for(self, in_channels: int, out_channels: int) -> Tensor:
+        return self.weight[:out_channels, :in_channels]
+
+    def forward(self, x: Tensor, out_channels: int) -> Tensor:  # type: ignore[override]
+        bias = None if self.bias is None else self.bias[:out_channels]
+        return F.conv2d(x, self.weight_for(x.shape[1], out_channels), bias, self.stride, self.padding)
+
+
+class ElasticDepthwiseConv2d(nn.Conv2d):
+    """Depthwise convolution with elastic channels and kernel size.
+
+    A smaller kernel is the centre of the next larger one times a learned matrix, shared by all channels and identity
+    at the start (Cai et al., https://arxiv.org/abs/1908.09791, section 3.3): 7x7 -> 5x5 -> 3x3.
+    """
+
+    def __init__(self, channels: int, kernel_sizes: Sequence[int], stride: int) -> None:
+        self.kernel_sizes = sorted(kernel_sizes, reverse=True)
+        largest = self.kernel_sizes[0]
+        super().__init__(channels, channels, largest, stride, largest // 2, groups=channels, bias=False)
+        for larger, smaller in zip(self.kernel_sizes, self.kernel_sizes[1:], strict=False):
+            self.register_parameter(f"transform_{larger}to{smaller}", nn.Parameter(torch.eye(smaller**2)))
+
+    def weight_for(self, channels: int, kernel_size: int) -> Tensor:
+        """(channels, 1, kernel_size, kernel_size)"""
+        weight = self.weight[:channels]
+        for larger, smaller in zip(self.kernel_sizes, self.kernel_sizes[1:], strict=False):
+            if larger <= kernel_size:
+                break
+            edge = (larger - smaller) // 2
+            centre = weight[:, :, edge : edge + smaller, edge : edge + smaller]
+            matrix = getattr(self, f"transform_{larger}to{smaller}")
+            weight = F.linear(centre.reshape(channels, smaller**2), matrix).view(channels, 1, smaller, smaller)
+        return weight
+
+    def forward(self, x: Tensor, kernel_size: int) -> Tensor:  # type: ignore[override]
+        channels = x.shape[1]
+        weight = self.weight_for(channels, kernel_size)
+        return F.conv2d(x, weight, None, self.stride, kernel_size // 2, groups=channels)
+
+
+class ElasticBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over the channels that arrive; narrower subnets share the first entries of scale, shift and
+    statistics.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        assert self.running_mean is not None and self.running_var is not None
+        return F.batch_norm(
+            x,
+            self.running_mean[:channels],
+            self.running_var[:channels],
+            self.weight[:channels],
+            self.bias[:channels],
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )

@@ -1,0 +1,358 @@
+"""Architectures as rows of small integers: genes, canonical form, exact size, uniform sampling, variation.
+
+A *choice* is one entry of an architecture ("kernel.7", "depth.2", "resolution"). A *gene* is one coordinate of the
+search: it drives one choice, or several together (coupled genes, CompOFA, https://arxiv.org/abs/2104.12642). A
+choice may hang on another choice ("kernel.7" exists only while "depth.1" is 4). A population is an integer matrix
+(num_architectures, num_genes) of option numbers; genes that are switched off hold 0, so equal networks are equal
+rows. Loops run over genes, never over architectures.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.architecture import Architecture, Value
+from search_spaces.common.errors import UserError, unknown_name
+
+Population = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One entry of an architecture: `group.index`, or `group` alone (`index=None`).
+
+    With a `parent`, the entry exists only while the parent exists and its value is in `active_for`.
+    """
+
+    group: str
+    index: int | None = None
+    parent: str | None = None
+    active_for: tuple[Value, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.group if self.index is None else f"{self.group}.{self.index}"
+
+
+@dataclass(frozen=True)
+class Gene:
+    """One search coordinate. `drives` maps each choice it sets to that choice's value for every option."""
+
+    name: str
+    options: tuple[Value, ...]
+    drives: tuple[tuple[str, tuple[Value, ...]], ...]
+
+    @classmethod
+    def simple(cls, choice: str, options: Sequence[Value]) -> Gene:
+        """A gene that drives the choice of the same name."""
+        return cls(choice, tuple(options), ((choice, tuple(options)),))
+
+
+class Genome:
+    """Ordered choices and genes; parents come before their children.
+
+    Raises `UserError` when two options of a coupled gene give the same network in some context, because sizes and
+    uniform sampling would then count it twice.
+    """
+
+    def __init__(self, choices: Sequence[Choice], genes: Sequence[Gene]) -> None:
+        self.choices = {choice.name: choice for choice in choices}
+        self.genes = tuple(genes)
+        self.driver: dict[str, int] = {}
+        for number, gene in enumerate(self.genes):
+            for choice, values in gene.drives:
+                assert choice in self.choices and choice not in self.driver, f"{choice} must have exactly one gene"
+                assert len(values) == len(gene.options) > 0
+                self.driver[choice] = number
+        assert set(self.driver) == set(self.choices), "every choice needs a gene"
+        self.num_options = np.array([len(gene.options) for gene in self.genes], dtype=np.int64)
+        self._links = [self._link(number) for number in range(len(self.genes))]
+        self._check_options_differ()
+
+    # -- activity and canonical form -----------------------------------------------------------------------------------
+
+    def active(self, population: Population) -> NDArray[np.bool_]:
+        """(num, num_genes): which genes matter to each architecture."""
+        active = np.ones(population.shape, dtype=bool)
+        for gene, link in enumerate(self._links):
+            if link is not None:
+                parent, switched_on = link
+                active[:, gene] = active[:, parent] & switched_on[population[:, parent]]
+        return active
+
+    def canonical(self, population: Population) -> Population:
+        """The population with every switched-off gene set to 0."""
+        return np.where(self.active(population), population, 0)
+
+    def values(self, population: Population) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.bool_]]]:
+        """For every choice its values (num,) and whether it exists (num,)."""
+        values, exists = {}, {}
+        for name, choice in self.choices.items():
+            gene = self.driver[name]
+            values[name] = self.option_values(name)[population[:, gene]]
+            exists[name] = np.ones(len(population), dtype=bool)
+            if choice.parent is not None:
+                exists[name] = exists[choice.parent] & np.isin(values[choice.parent], list(choice.active_for))
+        return values, exists
+
+    def option_values(self, choice: str) -> NDArray[Any]:
+        """The value of `choice` for every option of its gene."""
+        return np.array(dict(self.genes[self.driver[choice]].drives)[choice])
+
+    # -- counting and sampling -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _weights(self) -> list[list[int]]:
+        """For every gene and option, how many distinct networks hang below it (exact integers)."""
+        weights: list[list[int]] = [[1] * len(gene.options) for gene in self.genes]
+        for gene in reversed(range(len(self.genes))):
+            link = self._links[gene]
+            if link is not None:
+                parent, switched_on = link
+                total = sum(weights[gene])
+                weights[parent] = [w * total if on else w for w, on in zip(weights[parent], switched_on, strict=True)]
+        return weights
+
+    @cached_property
+    def size(self) -> int:
+        """The exact number of distinct networks."""
+        size = 1
+        for gene, link in enumerate(self._links):
+            if link is None:
+                size *= sum(self._weights[gene])
+        return size
+
+    def sample(self, num: int, rng: np.random.Generator, *, uniform: bool = True) -> Population:
+        """`num` canonical rows, independent; uniform over distinct networks, or (`uniform=False`) gene by gene."""
+        population = np.empty((num, len(self.genes)), dtype=np.int64)
+        for gene, weights in enumerate(self._weights):
+            if uniform:
+                total = sum(weights)
+                cumulative = np.cumsum([weight / total for weight in weights])
+                drawn = np.searchsorted(cumulative / cumulative[-1], rng.random(num), side="right")
+                population[:, gene] = np.minimum(drawn, len(weights) - 1)
+            else:
+                population[:, gene] = rng.integers(len(weights), size=num)
+        return self.canonical(population)
+
+    def enumerate(self) -> Population:
+        """Every distinct network once; the caller has checked `size`."""
+        rows = np.zeros((1, 0), dtype=np.int64)
+        padded = len(self.genes)
+        for gene, num in enumerate(self.num_options):
+            full = np.zeros((len(rows), padded), dtype=np.int64)
+            full[:, :gene] = rows
+            on = self.active(full)[:, gene]
+            repeat = np.where(on, num, 1)
+            starts = np.repeat(np.cumsum(repeat) - repeat, repeat)
+            rows = np.column_stack([np.repeat(rows, repeat, axis=0), np.arange(repeat.sum()) - starts])
+        return rows
+
+    # -- variation -----------------------------------------------------------------------------------------------------
+
+    def mutate(self, population: Population, rng: np.random.Generator, rate: float) -> Population:
+        """Each gene is redrawn among its other options with probability `rate`."""
+        shift = rng.integers(1, np.maximum(self.num_options, 2), size=population.shape)
+        redraw = (rng.random(population.shape) < rate) & (self.num_options > 1)
+        return self.canonical(np.where(redraw, (population + shift) % self.num_options, population))
+
+    def crossover(self, first: Population, second: Population, rng: np.random.Generator) -> Population:
+        """Uniform crossover: each gene from either parent with equal probability; parents are paired row by row."""
+        return self.canonical(np.where(rng.random(first.shape) < 0.5, first, second))
+
+    # -- forms ---------------------------------------------------------------------------------------------------------
+
+    def one_hot(self, population: Population) -> NDArray[np.float32]:
+        """(num, sum of option counts): one column per option; switched-off genes are all zero."""
+        columns = np.zeros((len(population), int(self.num_options.sum())), dtype=np.float32)
+        offsets = np.cumsum(self.num_options) - self.num_options
+        rows, genes = np.nonzero(self.active(population))
+        columns[rows, offsets[genes] + population[rows, genes]] = 1
+        return columns
+
+    def decode(self, population: Population) -> list[Architecture]:
+        """Rows to architectures."""
+        values, exists = self.values(population)
+        groups: dict[str, list[str]] = {}
+        for name, choice in self.choices.items():
+            groups.setdefault(choice.group, []).append(name)
+        scalars = {name for name, choice in self.choices.items() if choice.index is None}
+        columns = {
+            name: [v if e else None for v, e in zip(values[name].tolist(), exists[name], strict=True)]
+            for name in values
+        }
+        return [
+            Architecture(
+                {
+                    group: columns[names[0]][row]
+                    if names[0] in scalars
+                    else tuple(columns[name][row] for name in names)
+                    for group, names in groups.items()
+                }
+            )
+            for row in range(len(population))
+        ]
+
+    def encode(self, architectures: Sequence[Architecture], *, file: object = None) -> Population:
+        """Architectures to canonical rows. Entries of switched-off choices are ignored; a value outside the space is
+        a `UserError`.
+        """
+        return np.array([self._encode(architecture, file) for architecture in architectures], dtype=np.int64).reshape(
+            len(architectures), len(self.genes)
+        )
+
+    def _encode(self, architecture: Architecture, file: object) -> list[int]:
+        wanted = self._entries(architecture, file)
+        row: list[int] = []
+        known: dict[str, Value] = {}
+        for gene in self.genes:
+            match, needed = None, {}
+            for option in range(len(gene.options)):
+                state = dict(known)
+                for choice, values in gene.drives:
+                    state[choice] = values[option] if self._exists(choice, state) else None
+                driven = {choice: state[choice] for choice, _ in gene.drives if state[choice] is not None}
+                needed.update(driven)
+                if not driven or all(wanted.get(choice) == value for choice, value in driven.items()):
+                    match = option
+                    known = state
+                    break
+            if match is None:
+                choice = (
+                    next(name for name in needed if not any(wanted.get(name) == v for v in dict(gene.drives)[name]))
+                    if len(gene.drives) == 1
+                    else ", ".join(needed)
+                )
+                got = wanted.get(choice) if len(gene.drives) == 1 else [wanted.get(name) for name in needed]
+                raise UserError(
+                    f"{got!r} is not an option of this space",
+                    file=None if file is None else str(file),
+                    key=choice,
+                    hint=f"Options: {list(gene.options)}",
+                )
+            row.append(match)
+        return row
+
+    def _exists(self, name: str, state: Mapping[str, Value]) -> bool:
+        choice = self.choices[name]
+        return choice.parent is None or state.get(choice.parent) in choice.active_for
+
+    def _entries(self, architecture: Architecture, file: object) -> dict[str, Value]:
+        """The architecture as {choice name: value}; checks names and lengths."""
+        where = None if file is None else str(file)
+        lengths: dict[str, int] = {}
+        for choice in self.choices.values():
+            lengths[choice.group] = 0 if choice.index is None else max(lengths.get(choice.group, 0), choice.index + 1)
+        for group in architecture.values:
+            if group not in lengths:
+                raise unknown_name("part of an architecture", group, lengths, file=where)
+        entries: dict[str, Value] = {}
+        for group, length in lengths.items():
+            if group not in architecture.values:
+                raise UserError("missing from this architecture", file=where, key=group)
+            value = architecture.values[group]
+            if isinstance(value, tuple) != bool(length) or (isinstance(value, tuple) and len(value) != length):
+                shape = f"a list of {length} values" if length else "one value"
+                raise UserError(f"must be {shape}", file=where, key=group, value=value)
+            parts = value if isinstance(value, tuple) else (value,)
+            entries |= {f"{group}.{i}" if length else group: part for i, part in enumerate(parts)}
+        return entries
+
+    # -- sub-genomes ---------------------------------------------------------------------------------------------------
+
+    def restrict(self, allowed: Mapping[str, Sequence[Value]]) -> Genome:
+        """The same genes with only the options whose driven choices all have an allowed value.
+
+        Keys name a group ("kernel"), one choice ("depth.2") or a coupled gene. Raises `UserError` for an unknown
+        key, for values that no gene has, and when nothing is left of a gene.
+        """
+        groups = {choice.group for choice in self.choices.values()}
+        known = groups | set(self.choices) | {gene.name for gene in self.genes}
+        for key, values in allowed.items():
+            if key not in known:
+                raise unknown_name("gene or group", key, known)
+            have = {v for gene in self.genes for v in self._values_under(gene, key)}
+            if strange := [value for value in values if value not in have]:
+                raise UserError(f"{strange[0]!r} is not an option", key=key, hint=f"Options: {sorted(have, key=str)}")
+        genes = []
+        for gene in self.genes:
+            keep = [
+                option
+                for option in range(len(gene.options))
+                if (gene.name not in allowed or gene.name in self.choices or gene.options[option] in allowed[gene.name])
+                and all(
+                    values[option] in allowed[key]
+                    for choice, values in gene.drives
+                    for key in (choice, self.choices[choice].group)
+                    if key in allowed
+                )
+            ]
+            if not keep:
+                raise UserError(f"nothing is left of gene {gene.name!r} with {dict(allowed)}")
+            drives = tuple((choice, tuple(values[o] for o in keep)) for choice, values in gene.drives)
+            genes.append(replace(gene, options=tuple(gene.options[o] for o in keep), drives=drives))
+        return Genome(list(self.choices.values()), genes)
+
+    def _values_under(self, gene: Gene, key: str) -> list[Value]:
+        """The values that `key` (group, choice or gene name) can take in this gene."""
+        values = [v for choice, vs in gene.drives if key in (choice, self.choices[choice].group) for v in vs]
+        return values + (list(gene.options) if gene.name == key and gene.name not in self.choices else [])
+
+    # -- construction --------------------------------------------------------------------------------------------------
+
+    def _link(self, number: int) -> tuple[int, NDArray[np.bool_]] | None:
+        """The gene that switches this one on and off, and for which of its options this one is on (None: always on)."""
+        link: tuple[int, NDArray[np.bool_]] | None = None
+        for name, _ in self.genes[number].drives:
+            parent = self.choices[name].parent
+            if parent is None:
+                return None
+            gene = self.driver[parent]
+            if gene == number:
+                continue  # switched by another choice of the same gene: inside the option
+            assert gene < number, f"{self.genes[number].name}: a parent must come before its children"
+            on = np.isin(self.option_values(parent), list(self.choices[name].active_for))
+            # A parent that is itself switched off by a third gene switches off everything below it.
+            if link is None:
+                link = (gene, on)
+            else:
+                assert link[0] == gene, f"{self.genes[number].name}: a coupled gene must hang on one gene only"
+                link = (gene, link[1] | on)
+        if link is None or link[1].all():
+            # Always on with respect to the parent's options: still off where the parent itself is off.
+            return link if link is not None and self._has_parent(link[0]) else None
+        return link
+
+    def _has_parent(self, number: int) -> bool:
+        return any(self.choices[name].parent is not None for name, _ in self.genes[number].drives)
+
+    def _check_options_differ(self) -> None:
+        for number, gene in enumerate(self.genes):
+            outer = {self.choices[name].parent for name, _ in gene.drives} - {None}
+            drivers = sorted({self.driver[str(parent)] for parent in outer} - {number})
+            contexts = itertools.product(*(range(len(self.genes[d].options)) for d in drivers))
+            for context in contexts:
+                state: dict[str, Value] = {}
+                for driver, option in zip(drivers, context, strict=True):
+                    state |= {choice: values[option] for choice, values in self.genes[driver].drives}
+                seen: dict[tuple[Value, ...], int] = {}
+                for option in range(len(gene.options)):
+                    inner = dict(state)
+                    for choice, values in gene.drives:
+                        inner[choice] = values[option] if self._exists(choice, inner) else None
+                    identity = tuple(inner[choice] for choice, _ in gene.drives)
+                    if all(value is None for value in identity):
+                        break  # the whole gene is switched off in this context
+                    if identity in seen:
+                        pair = gene.options[seen[identity]], gene.options[option]
+                        raise UserError(
+                            f"options {pair[0]!r} and {pair[1]!r} of gene {gene.name!r} are the same network"
+                        )
+                    seen[identity] = option

@@ -1,0 +1,79 @@
+"""The supernet: one network that holds the weights of every subnet of a space."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx, nn
+
+from search_spaces.architecture import Architecture
+from search_spaces.elastic.blocks import ELASTIC, ElasticBlock
+from search_spaces.plain import build_network, initialize
+from search_spaces.space import SearchSpace
+
+
+class Supernet(nn.Module):
+    """A function of (images, architecture), without a hidden active state.
+
+    One elastic block per slot of `space`, each as wide as its widest operator. `space` must be unrestricted;
+    architectures of its sub-spaces are architectures of it.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__()
+        self.space = space
+        self.slots = nn.ModuleDict()
+        for slot in space.slots:
+            operators = space.slot_operators(slot)
+            self.slots[slot.name] = ELASTIC[type(operators[0])](operators)
+        initialize(self)
+
+    def forward(self, x_BCHW: Tensor, architecture: Architecture) -> Tensor:
+        """Logits (B, num_classes) of the subnet `architecture`; the images must have its resolution."""
+        side = architecture.resolution
+        assert x_BCHW.shape[2] == x_BCHW.shape[3] == side, (
+            f"{tuple(x_BCHW.shape)} images for an architecture of {side} px"
+        )
+        for name, operator in self.space.network(architecture):
+            x_BCHW = self.slots[name](x_BCHW, operator)
+        return x_BCHW
+
+    @torch.no_grad()
+    def extract(self, architecture: Architecture) -> fx.GraphModule:
+        """The subnet alone, as a GraphModule of torch.nn layers with its own copy of the weights, in the mode of the
+        supernet.
+        """
+        with torch.device("meta"):
+            network = build_network(self.space, architecture, init=False)
+        device = next(self.parameters()).device
+        network.to_empty(device=device)
+        for name, operator in self.space.network(architecture):
+            block, plain = self.slots[name], network.get_submodule(name)
+            assert isinstance(block, ElasticBlock)
+            block.copy_into(plain, operator)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d) and module.num_batches_tracked is not None:
+                module.num_batches_tracked.zero_()
+        return network.train(self.training)
+
+    def sort_channels(self, trained: SearchSpace | None = None) -> None:
+        """Put the most important inner channels of every block first; the largest network's output does not change.
+
+        `trained` is the sub-space trained so far (default: only the largest network): its widths keep their sets of
+        channels, so its networks do not change either (section 3.3 of https://arxiv.org/abs/1908.09791; once per
+        width phase).
+        """
+        for slot in self.space.slots:
+            block = self.slots[slot.name]
+            assert isinstance(block, ElasticBlock)
+            block.sort_channels(
+                trained.slot_operators(slot) if trained is not None else self.space.slot_operators(slot)[:0]
+            )
+
+
+def build_supernet(space: SearchSpace, *, seed: int | None = None) -> Supernet:
+    """A supernet with fresh weights; with a `seed`, the same weights every time, whatever torch's global state."""
+    if seed is None:
+        return Supernet(space)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Supernet(space)
