@@ -99,7 +99,7 @@ class Genome:
             values[name] = self.option_values(name)[population[:, gene]]
             exists[name] = np.ones(len(population), dtype=bool)
             if choice.parent is not None:
-                exists[name] = exists[choice.parent] & np.isin(values[choice.parent], list(choice.active_for))
+                exists[name] = exists[choice.parent] & np.isin(values[choice.parent], np.array(choice.active_for))
         return values, exists
 
     def option_values(self, choice: str) -> NDArray[Any]:
@@ -318,7 +318,7 @@ class Genome:
             if gene == number:
                 continue  # switched by another choice of the same gene: inside the option
             assert gene < number, f"{self.genes[number].name}: a parent must come before its children"
-            on = np.isin(self.option_values(parent), list(self.choices[name].active_for))
+            on = np.isin(self.option_values(parent), np.array(self.choices[name].active_for))
             # A parent that is itself switched off by a third gene switches off everything below it.
             if link is None:
                 link = (gene, on)

@@ -11,7 +11,7 @@ from search_spaces.common.errors import UserError, unknown_name
 _TIME = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
 _ENERGY = {"uj": 1e-3, "mj": 1.0, "j": 1e3}
 _COUNT = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
-_BYTES = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 #: metric -> (base unit, {unit in lower case: factor to the base unit})
 METRICS: dict[str, tuple[str, dict[str, float]]] = {

@@ -7,6 +7,7 @@ operators to blocks.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -234,6 +235,6 @@ def _order(importance: Tensor, trained_widths: Sequence[int]) -> Tensor:
     edges = [0, *sorted({width for width in trained_widths if width < len(importance)}), len(importance)]
     parts = [
         start + torch.argsort(importance[start:end], descending=True, stable=True)
-        for start, end in zip(edges, edges[1:], strict=False)
+        for start, end in itertools.pairwise(edges)
     ]
     return torch.cat(parts)

@@ -6,6 +6,7 @@ ordinary checkpoints load. The number of input channels is read from the input.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -35,13 +36,13 @@ class ElasticDepthwiseConv2d(nn.Conv2d):
         self.kernel_sizes = sorted(kernel_sizes, reverse=True)
         largest = self.kernel_sizes[0]
         super().__init__(channels, channels, largest, stride, largest // 2, groups=channels, bias=False)
-        for larger, smaller in zip(self.kernel_sizes, self.kernel_sizes[1:], strict=False):
+        for larger, smaller in itertools.pairwise(self.kernel_sizes):
             self.register_parameter(f"transform_{larger}to{smaller}", nn.Parameter(torch.eye(smaller**2)))
 
     def weight_for(self, channels: int, kernel_size: int) -> Tensor:
         """(channels, 1, kernel_size, kernel_size)"""
         weight = self.weight[:channels]
-        for larger, smaller in zip(self.kernel_sizes, self.kernel_sizes[1:], strict=False):
+        for larger, smaller in itertools.pairwise(self.kernel_sizes):
             if larger <= kernel_size:
                 break
             edge = (larger - smaller) // 2

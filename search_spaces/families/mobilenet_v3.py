@@ -123,7 +123,8 @@ def _slots(s: MobileNetV3Settings, num_classes: int, in_channels: int) -> list[S
         Slot("stem", ("resolution",), partial(_stem, in_channels, stem, s.stem_kernel, s.stem_stride)),
         Slot("first", ("resolution",), partial(_first, stem, first, s.stem_stride, s.first_stride)),
     ]
-    strides, channels, deepest = (s.stem_stride, s.first_stride), first, max(s.depth)
+    strides: tuple[int, ...] = (s.stem_stride, s.first_stride)
+    channels, deepest = first, max(s.depth)
     for stage, out_channels in enumerate(width(w) for w in s.widths):
         for place in range(deepest):
             block, stride = stage * deepest + place, s.strides[stage] if place == 0 else 1
