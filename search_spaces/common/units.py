@@ -69,8 +69,8 @@ def format_quantity(value: float, metric: str) -> str:
                 return f"{value / factor:.4g} {unit}"
         return f"{value:.0f} B"
     if base in ("MACs", ""):
-        for prefix, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
             if abs(value) >= factor:
-                return f"{value / factor:.4g} {prefix}{base}"
+                return f"{value / factor:.4g} {unit}{base}"
         return f"{value:.0f} {base}".strip()
     return f"{value:.4g} {base}"
