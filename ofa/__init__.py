@@ -1,0 +1,1 @@
+"""The once-for-all workflow: search, specialise, export, report, and the `ofa` command line."""

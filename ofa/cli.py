@@ -1,0 +1,45 @@
+"""The `ofa` command. Each command lives in `ofa/commands/NAME.py` and imports its heavy parts when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import typer
+
+from ofa.console import emit
+from search_spaces.common.errors import Infeasible, UserError
+
+#: in the order of the workflow, which is the order of `ofa --help`
+COMMANDS = ("run", "spaces", "train", "measure", "validate", "records", "fit", "search", "export", "report")
+
+
+def build_app() -> typer.Typer:
+    app = typer.Typer(
+        name="ofa",
+        help="Train one elastic network, once; get a specialised network for every device and budget.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for name in COMMANDS:
+        app.command(name)(getattr(import_module(f"ofa.commands.{name}"), name))
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit codes: 0 done, 2 the user's mistake, 3 no feasible network."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        build_app()(args=words, prog_name="ofa")
+    except UserError as error:
+        if "--json" in words:
+            details = error.details if isinstance(error, Infeasible) else {}
+            emit({"error": str(error), "exit_code": error.exit_code, **details})
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

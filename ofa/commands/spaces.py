@@ -1,0 +1,95 @@
+"""`ofa spaces`: what can be built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ofa.console import JsonFlag, emit
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
+
+
+def spaces(
+    name: Annotated[str | None, typer.Argument(help="A space's name, or a config file: show its space.")] = None,
+    num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier the costs are for.")] = 1000,
+    in_channels: Annotated[int, typer.Option(min=1, help="Channels of the images.")] = 3,
+    json: JsonFlag = False,
+) -> None:
+    """List the search spaces; or one of them: genes, options, exact size, smallest and largest costs."""
+    from search_spaces import get_space, list_spaces
+
+    if name is None:
+        rows = [_summary(get_space({"name": known}, num_classes, in_channels)) for known in list_spaces()]
+        if json:
+            emit({"spaces": rows})
+        else:
+            _print_list(rows)
+        return
+    if Path(name).suffix in (".yaml", ".yml"):
+        from search_spaces.common.settings import load_yaml
+
+        space = get_space(load_yaml(name).get("space", {}), num_classes, in_channels, file=name)
+    else:
+        space = get_space({"name": name}, num_classes, in_channels)
+    details = _summary(space) | {
+        "genes": [{"name": gene.name, "options": list(gene.options)} for gene in space.genes],
+        "num_operators": len(space.operators()),
+        "settings": space.settings,
+    }
+    if json:
+        emit(details)
+    else:
+        _print_one(details)
+
+
+def _summary(space: SearchSpace) -> dict[str, Any]:
+    costs = {}
+    for metric in ("macs", "params", "peak_memory", "flash"):
+        table = space.cost(metric)
+        costs[metric] = {"smallest": table.minimum()[0], "largest": table.maximum()[0], "unit": table.unit}
+    return {"name": space.name, "family": space.family, "size": space.size, "costs": costs}
+
+
+def _ranges(row: dict[str, Any]) -> list[str]:
+    from search_spaces.common.units import format_quantity
+
+    return [
+        f"{format_quantity(cost['smallest'], metric)} - {format_quantity(cost['largest'], metric)}"
+        for metric, cost in row["costs"].items()
+    ]
+
+
+def _print_list(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("space", "networks", "MACs", "parameters", "peak memory (fp32)", "flash (fp32)")
+    for row in rows:
+        table.add_row(row["name"], _size(row["size"]), *_ranges(row))
+    Console().print(table)
+
+
+def _print_one(details: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(f"{details['name']}: {details['size']:,} networks, {details['num_operators']} distinct operators")
+    for metric, text in zip(details["costs"], _ranges(details), strict=True):
+        console.print(f"  {metric:12} {text}")
+    groups: dict[str, list[str]] = {}
+    for gene in details["genes"]:
+        groups.setdefault(f"{gene['name'].partition('.')[0]}\t{gene['options']}", []).append(gene["name"])
+    table = Table("genes", "number", "options")
+    for text, names in groups.items():
+        group, _, options = text.partition("\t")
+        table.add_row(group, str(len(names)), options)
+    console.print(table)
+
+
+def _size(size: int) -> str:
+    return f"{size:,}" if size < 10**9 else f"{float(size):.3g}"

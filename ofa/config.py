@@ -1,0 +1,48 @@
+"""The whole config of a run: the trainer's sections and those of the later stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from latency_tables.settings import DeviceSettings
+from ofa.export.settings import ExportSettings
+from ofa.search.settings import SearchSettings
+from predictors.settings import PredictorSettings, RecordSettings
+from search_spaces.common.errors import UserError
+from search_spaces.common.settings import parse_settings
+from trainers.settings import TrainingConfig, read_config
+
+
+class RunConfig(TrainingConfig):
+    """One YAML file, one reproducible run. `devices` are the machines whose latency the search may bound."""
+
+    devices: tuple[DeviceSettings, ...] = ()
+    records: RecordSettings = RecordSettings()
+    predictor: PredictorSettings = PredictorSettings()
+    search: SearchSettings
+    export: ExportSettings = ExportSettings()
+
+    @pydantic.model_validator(mode="after")
+    def _devices_differ(self) -> RunConfig:
+        names = [device.name for device in self.devices]
+        if len(set(names)) != len(names):
+            raise UserError("two devices have the same name", key="devices", value=names)
+        return self
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read and check a config file. Raises `UserError` with file, key and value."""
+    return parse_run_config(read_config(path, overrides), file=path)
+
+
+def parse_run_config(data: Any, *, file: Path | str) -> RunConfig:
+    """Check a config and, without loading any data, its space."""
+    from search_spaces import get_space
+
+    config = parse_settings(RunConfig, data, file=file)
+    get_space(config.space, file=file)
+    return config
