@@ -1,0 +1,115 @@
+"""Images on their way into batches: all in memory, or streamed through worker processes. Both give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from search_spaces.common.errors import UserError
+from trainers.data.decode import CorruptImage
+from trainers.data.splits import Indices
+from trainers.data.stores import ImageStore
+from trainers.settings_data import RandomResizedCropSettings
+
+#: Image indices of a batch, and (batch, 4) random numbers if each is to be randomly cropped while it is decoded.
+Request: TypeAlias = tuple[Indices, NDArray[np.float32] | None]
+
+
+class PixelReader(Protocol):
+    """Batches of uint8 images (B, C, S, S) by index."""
+
+    @property
+    def crops(self) -> bool:
+        """Whether random resized crops are cut from the whole image while decoding (else from the stored square)."""
+        ...
+
+    def read(self, requests: Iterable[Request], workers: int | None = None) -> Iterator[torch.Tensor]:
+        """One batch for each request, in order. `workers`: processes instead of the configured number."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryPixels:
+    """`images`: uint8 (num_kept, C, S, S); `positions[index]` says where image `index` is in it."""
+
+    images: torch.Tensor
+    positions: Indices
+    crops = False
+
+    def read(self, requests: Iterable[Request], workers: int | None = None) -> Iterator[torch.Tensor]:
+        for indices, _ in requests:
+            yield self.images.index_select(0, torch.from_numpy(self.positions[indices]))
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedPixels:
+    """Images decoded by `workers` processes (0: by this one) whenever they are asked for."""
+
+    store: ImageStore
+    workers: int
+    crop_rule: RandomResizedCropSettings | None
+    crops = True
+
+    def read(self, requests: Iterable[Request], workers: int | None = None) -> Iterator[torch.Tensor]:
+        workers = self.workers if workers is None else workers
+        loader: DataLoader[Any] = DataLoader(
+            _Decoded(self.store, self.crop_rule),
+            batch_sampler=_Plan(requests),
+            num_workers=workers,
+            collate_fn=_collate,
+            prefetch_factor=4 if workers else None,
+            generator=torch.Generator(),  # its own: the trainer's random state must not depend on when data are read
+        )
+        for batch in loader:
+            if isinstance(batch, _Failure):
+                hint = "It could be read when this command began"
+                raise UserError(f"corrupt image: {batch.reason}", file=batch.name, hint=hint)
+            yield batch
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A corrupt image as a value: an exception would come out of a worker process as a page of traceback."""
+
+    name: str
+    reason: str
+
+
+class _Plan:
+    """What a DataLoader takes for a batch sampler: each request as a list of (index, uniforms)."""
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self.requests = requests
+
+    def __iter__(self) -> Iterator[list[tuple[int, NDArray[np.float32] | None]]]:
+        for indices, uniforms in self.requests:
+            yield [(int(index), None if uniforms is None else uniforms[row]) for row, index in enumerate(indices)]
+
+
+class _Decoded(Dataset[Any]):
+    def __init__(self, store: ImageStore, crop_rule: RandomResizedCropSettings | None) -> None:
+        self.store, self.crop_rule = store, crop_rule
+
+    def __getitem__(self, item: tuple[int, NDArray[np.float32] | None]) -> NDArray[np.uint8] | _Failure:
+        index, uniforms = item
+        try:
+            if uniforms is None or self.crop_rule is None:
+                return self.store.read(index)
+            return self.store.read_crop(index, self.crop_rule, uniforms)
+        except CorruptImage as error:
+            return _Failure(self.store.name(index), str(error))
+
+
+def _collate(images: list[NDArray[np.uint8] | _Failure]) -> torch.Tensor | _Failure:
+    good = []
+    for image in images:
+        if isinstance(image, _Failure):
+            return image
+        good.append(image)
+    return torch.from_numpy(np.ascontiguousarray(np.stack(good).transpose(0, 3, 1, 2)))
