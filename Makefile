@@ -1,0 +1,33 @@
+# make quickstart   install into .venv, then train, measure, search and export on 5,000 real digits
+# make test         install the test extra, run the tests (test-slow: the minutes-long ones)
+# make lint         ruff and mypy
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test test-slow lint format clean
+
+quickstart: .venv/.installed-digits
+	$(BIN)/ofa run configs/quickstart.yaml
+
+test: .venv/.installed-test
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: .venv/.installed-test
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/.installed-%: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
