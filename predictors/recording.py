@@ -1,0 +1,115 @@
+"""`ofa records`: evaluate the sampled subnets of a run not on file yet, by any number of processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from predictors.records import Evaluate, RecordBook, Records
+from predictors.sampling import record_list
+from predictors.settings import RecordSettings
+from search_spaces.common.errors import UserError
+from search_spaces.common.progress import progress_bar
+
+if TYPE_CHECKING:
+    from search_spaces import Architecture
+    from trainers.data import ImageData
+    from trainers.evaluation import Evaluation
+    from trainers.settings_data import DataSettings
+
+
+class RecordConfig(Protocol):
+    """The parts of a run's config that recording reads."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def data(self) -> DataSettings: ...
+    @property
+    def records(self) -> RecordSettings: ...
+
+
+def record_subnets(run: Path, config: RecordConfig, *, num: int | None = None, quiet: bool = False) -> Records:
+    """Bring `run/records.jsonl` to the first `num` networks of the run's list; what is on file is not evaluated again.
+
+    Under torchrun (RANK, WORLD_SIZE) every process takes its share of the list. Returns what is on file when this
+    process is done: all of them if it is the only one.
+    """
+    evaluator = SubnetEvaluator(run, config)
+    settings = config.records if num is None else config.records.model_copy(update={"num": num})
+    if settings.num < 1:
+        raise UserError("the number of networks must be positive", key="-n", value=settings.num)
+    space = evaluator.book.space
+    population = record_list(space, settings.num, seed=config.seed, sampling=settings.sampling)
+    rank, world_size = process_of()
+    evaluate_missing(evaluator.book, population, evaluator, rank=rank, world_size=world_size, quiet=quiet or rank > 0)
+    return evaluator.book.reload()
+
+
+def evaluate_missing(
+    book: RecordBook,
+    population: npt.NDArray[np.int64],
+    evaluate: Evaluate,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    quiet: bool = False,
+) -> None:
+    """Evaluate the networks of `population` at positions rank, rank + world_size, ... that `book` does not know.
+
+    Shares go by position in the list, not among what is missing, so that processes which start at different times,
+    and see different files, never take the same network.
+    """
+    mine = book.space.decode(population[rank::world_size])
+    known = sum(architecture in book for architecture in mine)
+    with progress_bar("recording subnets", len(mine), done=known, quiet=quiet) as advance:
+        for architecture in mine:
+            if architecture not in book:
+                accuracy = book.accuracy(architecture, evaluate, origin="sampled")
+                advance(1, note=f"{architecture.key} {accuracy:.4f}")
+
+
+class SubnetEvaluator:
+    """Evaluates subnets of a run's supernet on its selection split; `book` is the run's records file."""
+
+    def __init__(self, run: Path, config: RecordConfig) -> None:
+        from trainers.checkpoints import load_supernet
+        from trainers.data import load_data
+
+        self._run, self._batch_size = Path(run), config.records.batch_size
+        self.supernet = load_supernet(self._run)
+        self.data: ImageData = load_data(config.data, seed=config.seed)
+        self.book = RecordBook(
+            self._run / "records.jsonl",
+            self.supernet.space,
+            identity=record_identity(self.supernet.weights_sha256, self.data.split_sha256),
+        )
+
+    def __call__(self, architecture: Architecture) -> Evaluation:
+        from trainers.evaluation import evaluate_architecture
+
+        return evaluate_architecture(self.supernet, architecture, self.data, batch_size=self._batch_size)
+
+
+def record_identity(weights_sha256: str, split_sha256: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "weights_sha256": weights_sha256,
+        "calibration_sha256": str(split_sha256["calibration"]),
+        "selection_sha256": str(split_sha256["selection"]),
+    }
+
+
+def process_of() -> tuple[int, int]:
+    """(rank, world size) that torchrun put into the environment; (0, 1) without it."""
+    try:
+        rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    except ValueError:
+        raise UserError("RANK and WORLD_SIZE must be whole numbers", key="environment") from None
+    if not 0 <= rank < world_size:
+        raise UserError(f"RANK must be in 0..{world_size - 1}", key="environment", value=rank)
+    return rank, world_size
