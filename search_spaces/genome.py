@@ -22,6 +22,8 @@ from search_spaces.architecture import Architecture, Value
 from search_spaces.common.errors import UserError, unknown_name
 
 Population = NDArray[np.int64]
+#: the number of a gene, and for each of its options whether what hangs on it is on
+Condition = tuple[int, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class Genome:
                 self.driver[choice] = number
         assert set(self.driver) == set(self.choices), "every choice needs a gene"
         self.num_options = np.array([len(gene.options) for gene in self.genes], dtype=np.int64)
-        self._links = [self._link(number) for number in range(len(self.genes))]
+        self._links: list[Condition | None] = []
+        for number in range(len(self.genes)):
+            self._links.append(self._link(number))
         self._check_options_differ()
 
     # -- activity and canonical form -----------------------------------------------------------------------------------
@@ -104,7 +108,10 @@ class Genome:
 
     def option_values(self, choice: str) -> NDArray[Any]:
         """The value of `choice` for every option of its gene."""
-        return np.array(dict(self.genes[self.driver[choice]].drives)[choice])
+        return np.array(self._options(choice))
+
+    def _options(self, choice: str) -> tuple[Value, ...]:
+        return dict(self.genes[self.driver[choice]].drives)[choice]
 
     # -- counting and sampling -----------------------------------------------------------------------------------------
 
@@ -179,15 +186,15 @@ class Genome:
 
     def decode(self, population: Population) -> list[Architecture]:
         """Rows to architectures."""
-        values, exists = self.values(population)
+        _, exists = self.values(population)
         groups: dict[str, list[str]] = {}
         for name, choice in self.choices.items():
             groups.setdefault(choice.group, []).append(name)
         scalars = {name for name, choice in self.choices.items() if choice.index is None}
-        columns = {
-            name: [v if e else None for v, e in zip(values[name].tolist(), exists[name], strict=True)]
-            for name in values
-        }
+        columns = {}
+        for name in self.choices:  # Python values, so that 3 stays 3 beside a 4.5
+            options, chosen = self._options(name), population[:, self.driver[name]].tolist()
+            columns[name] = [options[o] if e else None for o, e in zip(chosen, exists[name], strict=True)]
         return [
             Architecture(
                 {
@@ -211,38 +218,25 @@ class Genome:
     def _encode(self, architecture: Architecture, file: object) -> list[int]:
         wanted = self._entries(architecture, file)
         row: list[int] = []
-        known: dict[str, Value] = {}
+        state: dict[str, Value] = {}
         for gene in self.genes:
-            match, needed = None, {}
-            for option in range(len(gene.options)):
-                state = dict(known)
-                for choice, values in gene.drives:
-                    state[choice] = values[option] if self._exists(choice, state) else None
-                driven = {choice: state[choice] for choice, _ in gene.drives if state[choice] is not None}
-                needed.update(driven)
-                if not driven or all(wanted.get(choice) == value for choice, value in driven.items()):
-                    match = option
-                    known = state
-                    break
-            if match is None:
-                choice = (
-                    next(name for name in needed if not any(wanted.get(name) == v for v in dict(gene.drives)[name]))
-                    if len(gene.drives) == 1
-                    else ", ".join(needed)
-                )
-                got = wanted.get(choice) if len(gene.drives) == 1 else [wanted.get(name) for name in needed]
-                raise UserError(
-                    f"{got!r} is not an option of this space",
-                    file=None if file is None else str(file),
-                    key=choice,
-                    hint=f"Options: {list(gene.options)}",
-                )
-            row.append(match)
+            offers = [self._driven(gene, option, state) for option in range(len(gene.options))]
+            fits = (all(value in (None, wanted[choice]) for choice, value in offer.items()) for offer in offers)
+            option = next((option for option, fit in enumerate(fits) if fit), None)
+            if option is None:
+                raise _no_such_option(offers, wanted, file)
+            row.append(option)
+            state |= offers[option]
         return row
 
-    def _exists(self, name: str, state: Mapping[str, Value]) -> bool:
-        choice = self.choices[name]
-        return choice.parent is None or state.get(choice.parent) in choice.active_for
+    def _driven(self, gene: Gene, option: int, state: Mapping[str, Value]) -> dict[str, Value]:
+        """What `option` sets each choice of `gene` to (None: switched off), given the choices decided before it."""
+        driven: dict[str, Value] = {}
+        for name, values in gene.drives:
+            choice = self.choices[name]
+            parent = driven.get(choice.parent, state.get(choice.parent)) if choice.parent is not None else None
+            driven[name] = values[option] if choice.parent is None or parent in choice.active_for else None
+        return driven
 
     def _entries(self, architecture: Architecture, file: object) -> dict[str, Value]:
         """The architecture as {choice name: value}; checks names and lengths."""
@@ -307,52 +301,84 @@ class Genome:
 
     # -- construction --------------------------------------------------------------------------------------------------
 
-    def _link(self, number: int) -> tuple[int, NDArray[np.bool_]] | None:
+    def _link(self, number: int) -> Condition | None:
         """The gene that switches this one on and off, and for which of its options this one is on (None: always on)."""
-        link: tuple[int, NDArray[np.bool_]] | None = None
+        conditions = []
+        decided: set[str] = set()
         for name, _ in self.genes[number].drives:
             parent = self.choices[name].parent
-            if parent is None:
+            decided.add(name)
+            if parent is not None and self.driver[parent] == number:
+                assert parent in decided, f"{name}: a parent must come before its children"
+                continue  # it exists at most when that other choice of the same gene does
+            condition = self._condition(name)
+            if condition is None:
                 return None
-            gene = self.driver[parent]
-            if gene == number:
-                continue  # switched by another choice of the same gene: inside the option
-            assert gene < number, f"{self.genes[number].name}: a parent must come before its children"
-            on = np.isin(self.option_values(parent), np.array(self.choices[name].active_for))
-            # A parent that is itself switched off by a third gene switches off everything below it.
-            if link is None:
-                link = (gene, on)
-            else:
-                assert link[0] == gene, f"{self.genes[number].name}: a coupled gene must hang on one gene only"
-                link = (gene, link[1] | on)
-        if link is None or link[1].all():
-            # Always on with respect to the parent's options: still off where the parent itself is off.
-            return link if link is not None and self._has_parent(link[0]) else None
-        return link
+            conditions.append(condition)
+        gene = conditions[0][0]
+        assert all(other == gene for other, _ in conditions), f"{self.genes[number].name} must hang on one gene only"
+        return self._simplified(gene, np.any([on for _, on in conditions], axis=0))
 
-    def _has_parent(self, number: int) -> bool:
-        return any(self.choices[name].parent is not None for name, _ in self.genes[number].drives)
+    def _condition(self, name: str) -> Condition | None:
+        """The gene that one choice hangs on, and for which of its options the choice exists (None: always)."""
+        parent = self.choices[name].parent
+        if parent is None:
+            return None
+        gene, child = self.driver[parent], name
+        assert gene < len(self._links), f"{name}: a parent must come before its children"
+        on = np.ones(len(self.genes[gene].options), dtype=bool)
+        while parent is not None and self.driver[parent] == gene:  # up through the choices of that one gene
+            on &= np.isin(self.option_values(parent), np.array(self.choices[child].active_for))
+            child, parent = parent, self.choices[parent].parent
+        assert _equal(self._condition(child), self._links[gene]), f"{name}: {child} must exist whenever its gene is on"
+        return self._simplified(gene, on)
+
+    def _simplified(self, gene: int, on: NDArray[np.bool_]) -> Condition | None:
+        return None if on.all() and self._links[gene] is None else (gene, on)
 
     def _check_options_differ(self) -> None:
-        for number, gene in enumerate(self.genes):
-            outer = {self.choices[name].parent for name, _ in gene.drives} - {None}
-            drivers = sorted({self.driver[str(parent)] for parent in outer} - {number})
-            contexts = itertools.product(*(range(len(self.genes[d].options)) for d in drivers))
-            for context in contexts:
+        for gene in self.genes:
+            above = sorted({self.driver[name] for choice, _ in gene.drives for name in self._ancestors(choice)})
+            outer = [self.genes[number] for number in above if self.genes[number] is not gene]
+            for context in itertools.product(*(range(len(other.options)) for other in outer)):
                 state: dict[str, Value] = {}
-                for driver, option in zip(drivers, context, strict=True):
-                    state |= {choice: values[option] for choice, values in self.genes[driver].drives}
-                seen: dict[tuple[Value, ...], int] = {}
-                for option in range(len(gene.options)):
-                    inner = dict(state)
-                    for choice, values in gene.drives:
-                        inner[choice] = values[option] if self._exists(choice, inner) else None
-                    identity = tuple(inner[choice] for choice, _ in gene.drives)
-                    if all(value is None for value in identity):
-                        break  # the whole gene is switched off in this context
-                    if identity in seen:
-                        pair = gene.options[seen[identity]], gene.options[option]
+                for other, option in zip(outer, context, strict=True):
+                    state |= self._driven(other, option, state)
+                seen: dict[tuple[Value, ...], Value] = {}
+                for option, label in enumerate(gene.options):
+                    values = tuple(self._driven(gene, option, state).values())
+                    if any(value is not None for value in values) and values in seen:
                         raise UserError(
-                            f"options {pair[0]!r} and {pair[1]!r} of gene {gene.name!r} are the same network"
+                            f"options {seen[values]!r} and {label!r} of gene {gene.name!r} are the same network"
                         )
-                    seen[identity] = option
+                    seen[values] = label
+
+    def _ancestors(self, name: str) -> list[str]:
+        parent = self.choices[name].parent
+        return [] if parent is None else [parent, *self._ancestors(parent)]
+
+
+def _equal(first: Condition | None, second: Condition | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return first[0] == second[0] and bool(np.array_equal(first[1], second[1]))
+
+
+def _no_such_option(offers: Sequence[Mapping[str, Value]], wanted: Mapping[str, Value], file: object) -> UserError:
+    """The error for values that no option of a gene offers: one value that does not occur, or a mix that does not."""
+    offered = {
+        name: list(dict.fromkeys(offer[name] for offer in offers if offer[name] is not None)) for name in offers[0]
+    }
+    names = [name for name, values in offered.items() if values]
+    wrong = next((name for name in names if wanted[name] not in offered[name]), None)
+    got, options = (
+        ([wanted[name] for name in names], [[offer[name] for name in names] for offer in offers])
+        if wrong is None
+        else (wanted[wrong], offered[wrong])
+    )
+    return UserError(
+        f"{got!r} is not an option of this space",
+        file=None if file is None else str(file),
+        key=wrong or ", ".join(names),
+        hint=f"Options: {', '.join(map(str, options))}",
+    )
