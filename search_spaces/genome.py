@@ -366,19 +366,19 @@ def _equal(first: Condition | None, second: Condition | None) -> bool:
 
 def _no_such_option(offers: Sequence[Mapping[str, Value]], wanted: Mapping[str, Value], file: object) -> UserError:
     """The error for values that no option of a gene offers: one value that does not occur, or a mix that does not."""
-    offered = {
-        name: list(dict.fromkeys(offer[name] for offer in offers if offer[name] is not None)) for name in offers[0]
-    }
-    names = [name for name, values in offered.items() if values]
-    wrong = next((name for name in names if wanted[name] not in offered[name]), None)
-    got, options = (
-        ([wanted[name] for name in names], [[offer[name] for name in names] for offer in offers])
-        if wrong is None
-        else (wanted[wrong], offered[wrong])
-    )
+    for name in offers[0]:
+        offered = list(dict.fromkeys(offer[name] for offer in offers))
+        if None not in offered and wanted[name] not in offered:
+            return _not_an_option(wanted[name], name, offered, file)
+    names = [name for name in offers[0] if any(offer[name] is not None for offer in offers)]
+    mixes = [[offer[name] for name in names] for offer in offers]
+    return _not_an_option([wanted[name] for name in names], ", ".join(names), mixes, file)
+
+
+def _not_an_option(value: object, key: str, options: Sequence[object], file: object) -> UserError:
     return UserError(
-        f"{got!r} is not an option of this space",
+        f"{value!r} is not an option of this space",
         file=None if file is None else str(file),
-        key=wrong or ", ".join(names),
+        key=key,
         hint=f"Options: {', '.join(map(str, options))}",
     )
