@@ -45,8 +45,9 @@ def parse_quantity(text: str | int | float, metric: str, *, file: object = None,
     match = _QUANTITY.fullmatch(str(text))
     if isinstance(text, bool) or match is None:
         raise UserError(f"{text!r} is not an amount of {metric}", **where, hint=f"Write it like {example}")
-    number, unit = float(match[1]), match[2].lower().replace("µ", "u")
-    if not math.isfinite(number) or number < 0 or (number == 0 and unit != "%"):
+    number, unit = float(match[1]), re.sub("[µμ]", "u", match[2].lower())
+    value = number * units.get(unit, 1.0)
+    if not math.isfinite(value) or value < 0 or (value == 0 and unit != "%"):
         raise UserError(f"{text!r} is not a positive amount of {metric}", **where, hint=f"Write it like {example}")
     if unit == "%":
         if number > 100:
@@ -57,14 +58,14 @@ def parse_quantity(text: str | int | float, metric: str, *, file: object = None,
         raise UserError(
             f"{what} for {metric}", **where, hint=f"Known: {', '.join(u for u in units if u)}; e.g. {example}"
         )
-    return Quantity(number * units[unit])
+    return Quantity(value)
 
 
 def format_quantity(value: float, metric: str) -> str:
     """Human text of a value in base units: `1.204 ms`, `84.0 KiB`, `12.3 MMACs`, `1.2 M`."""
     base = METRICS[metric][0]
     if base == "B":
-        for unit, factor in (("MiB", 2**20), ("KiB", 2**10)):
+        for unit, factor in (("MiB", 2.0**20), ("KiB", 2.0**10)):
             if abs(value) >= factor:
                 return f"{value / factor:.4g} {unit}"
         return f"{value:.0f} B"
