@@ -6,13 +6,15 @@ are JSON lines: one `write` per line, fsynced, and a last line torn by a crash i
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +32,14 @@ def write_bytes(path: Path | str, data: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-        _sync_directory(path.parent)
+        _sync(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(
             f"cannot be written: {error.strerror or error}", file=path, hint="The old file is untouched."
         ) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        with suppress(OSError):  # gone after the rename; never there below a plain file
+            temporary.unlink()
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -54,15 +55,12 @@ def write_json(path: Path | str, value: object) -> None:
 def atomic_directory(path: Path | str) -> Iterator[Path]:
     """A temporary sibling folder that takes the place of `path` when the block ends well, and vanishes otherwise."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    temporary.mkdir()
     try:
+        temporary.mkdir(parents=True)
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with open(file, "rb") as stream:
-                    os.fsync(stream.fileno())
+        for part in (*temporary.rglob("*"), temporary):
+            _sync(part)
         if path.exists():
             old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
             os.replace(path, old)
@@ -70,13 +68,11 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             os.replace(temporary, path)
-        _sync_directory(path.parent)
+        _sync(path.parent)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"cannot be written: {error.strerror or error}", file=path) from error
-    except BaseException:
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def remove_leftovers(folder: Path | str) -> None:
@@ -108,13 +104,13 @@ def append_line(path: Path | str, value: object) -> None:
     line = json.dumps(value, allow_nan=False).encode() + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _cut_torn_line(path)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            start = os.fstat(descriptor).st_size
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # several processes append to one file; closing unlocks it
+            start = _cut_torn_line(descriptor)
             if os.write(descriptor, line) != len(line):
                 os.ftruncate(descriptor, start)
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -153,19 +149,22 @@ def file_digest(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _cut_torn_line(path: Path) -> None:
-    """Cut off what follows the last newline: the tail of a write that a crash interrupted."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with open(path, "rb+") as stream:
-        stream.seek(-1, os.SEEK_END)
-        if stream.read(1) == b"\n":
-            return
-        data = path.read_bytes()
-        stream.truncate(data.rfind(b"\n") + 1)
+def _cut_torn_line(descriptor: int) -> int:
+    """Cut off what follows the last newline (the tail of a write that a crash interrupted); the size left."""
+    size = end = os.fstat(descriptor).st_size
+    tail = b""
+    while end > 0 and b"\n" not in tail:
+        start = max(0, end - 65536)
+        tail = os.pread(descriptor, end - start, start)
+        end = start
+    whole = end + tail.rfind(b"\n") + 1
+    if whole < size:
+        os.ftruncate(descriptor, whole)
+    return whole
 
 
-def _sync_directory(path: Path) -> None:
+def _sync(path: Path) -> None:
+    """fsync a file or a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
