@@ -5,9 +5,10 @@ key.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import pydantic
 import yaml
@@ -16,9 +17,12 @@ from search_spaces.common.errors import UserError
 
 
 class Settings(pydantic.BaseModel):
-    """Base of all config sections: frozen, no unknown keys, no NaN or infinity, no silent conversion of types."""
+    """Base of all config sections: frozen, no unknown keys, no NaN or infinity.
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+    Types convert by pydantic's lax rules, because YAML reads the number `1e-3` as text and has no tuples.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 M = TypeVar("M", bound=pydantic.BaseModel)
@@ -35,8 +39,10 @@ def load_yaml(path: Path | str) -> dict[str, Any]:
         raise UserError(f"cannot be read: {error}", file=path) from error
     try:
         data = yaml.load(text, Loader=_UniqueKeyLoader)  # a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2024-13-45
         raise UserError(f"not valid YAML: {' '.join(str(error).split())}", file=path) from None
+    if data is None:
+        raise UserError("is empty", file=path)
     if not isinstance(data, dict):
         raise UserError(f"holds a {type(data).__name__}, not a mapping of sections", file=path)
     return data
@@ -51,7 +57,7 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
             raise UserError(f"{text!r} is not of the form section.key=value", key="--set")
         try:
             value = yaml.safe_load(raw)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise UserError(f"the value of {text!r} is not YAML", key="--set") from None
         *parents, last = path.strip().split(".")
         target: Any = result
@@ -82,7 +88,7 @@ def parse_settings(model: type[M], data: Any, *, file: Path | str | None = None,
         )
         if first["type"] == "extra_forbidden":
             known = _known_keys(model, first["loc"][:-1])
-            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(str(first["loc"][-1]), sorted(known), n=1, cutoff=0.5)
             hint = f"Did you mean {near[0]!r}? " if near else ""
             hint += f"Known keys here: {', '.join(sorted(known))}" if known else ""
             raise UserError("unknown key", file=file, key=key, value=first["input"], hint=hint or more) from None
@@ -104,32 +110,22 @@ def _location(location: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
-def _known_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
-    """The field names of the model found at `location` inside `model`."""
-    for part in location:
-        if not (isinstance(model, type) and issubclass(model, pydantic.BaseModel)):
-            return []
-        field = model.model_fields.get(str(part))
-        if field is None:
-            return _known_keys_of_nested(model, location)
-        model = _model_in(field.annotation)
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, pydantic.BaseModel) else []
-
-
-def _known_keys_of_nested(model: Any, location: tuple[Any, ...]) -> list[str]:
-    """Behind a list index or a mapping key the annotation was already unwrapped: go on with what follows it."""
-    return list(model.model_fields)
-
-
-def _model_in(annotation: Any) -> Any:
-    """The pydantic model inside `Model | None`, `tuple[Model, ...]`, `dict[str, Model]`."""
+def _known_keys(annotation: Any, location: tuple[Any, ...]) -> set[str]:
+    """The field names of the models found at `location` (as pydantic reports it) inside a type."""
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
+        if not location:
+            return set(annotation.model_fields)
+        field = annotation.model_fields.get(str(location[0]))
+        return set() if field is None else _known_keys(field.annotation, location[1:])
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _known_keys(arguments[0], location)
+    if origin in (Union, UnionType):
+        members = [member for member in arguments if member is not type(None)]
+        rest = location[1:] if len(members) > 1 else location  # the location names the member that was tried
+        return set().union(*(_known_keys(member, rest) for member in members))
+    items = arguments[1:] if isinstance(origin, type) and issubclass(origin, Mapping) else arguments
+    return set().union(*(_known_keys(item, location[1:]) for item in items)) if location else set()
 
 
 def _copy(value: Any) -> Any:
@@ -141,7 +137,7 @@ def _copy(value: Any) -> Any:
 def _step(target: Any, name: str, path: str, *, create: bool = False) -> Any:
     """One step down a dotted path, into a mapping or (by number) a list."""
     if isinstance(target, list):
-        if not name.isdigit() or int(name) >= len(target):
+        if not name.isdecimal() or int(name) >= len(target):
             raise UserError(f"{path!r}: the list has {len(target)} entries, numbered from 0", key="--set", value=name)
         return target[int(name)]
     if isinstance(target, dict):
@@ -159,13 +155,17 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _construct_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue  # `<<: *base`: its keys may be written again, to put others in their place
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be one value", key_node.start_mark)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is written twice", key_node.start_mark)
         seen.add(key)
+    loader.flatten_mapping(node)
     return yaml.SafeLoader.construct_mapping(loader, node, deep)
 
 
