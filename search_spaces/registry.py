@@ -48,13 +48,20 @@ def get_space(
 
 def space_from_description(description: Any, *, file: object = None) -> SearchSpace:
     """The space a checkpoint, table or record file says it belongs to (`SearchSpace.description`)."""
-    expected = {"name", "family", "settings", "num_classes", "in_channels", "restriction"}
-    if not isinstance(description, dict) or set(description) != expected:
+    expected = {"name": str, "family": str, "settings": dict, "num_classes": int, "in_channels": int}
+    if (
+        not isinstance(description, dict)
+        or set(description) != {*expected, "restriction"}
+        or not all(isinstance(description[key], kind) for key, kind in expected.items())
+        or not _is_restriction(description["restriction"])
+    ):
         raise UserError(
-            "not the description of a search space", file=_text(file), hint=f"Expected keys: {sorted(expected)}"
+            "not the description of a search space",
+            file=_text(file),
+            hint=f"Expected keys: {', '.join([*expected, 'restriction'])}",
         )
     counts = description["num_classes"], description["in_channels"]
-    if not all(isinstance(count, int) and count > 0 for count in counts):
+    if min(counts) < 1:
         raise UserError("num_classes and in_channels must be positive integers", file=_text(file), value=counts)
     space = _build(
         description["name"], description["family"], description["settings"], *counts, file=file, key="settings"
@@ -62,6 +69,18 @@ def space_from_description(description: Any, *, file: object = None) -> SearchSp
     for part in description["restriction"]:
         space = space.restrict(part)
     return space
+
+
+def _is_restriction(parts: object) -> bool:
+    """Whether this is a list of {group: list of values}, as `SearchSpace.description` writes it."""
+    return isinstance(parts, list) and all(
+        isinstance(part, dict)
+        and all(
+            isinstance(values, list) and not any(isinstance(v, (list, dict)) for v in values)
+            for values in part.values()
+        )
+        for part in parts
+    )
 
 
 def _build(
