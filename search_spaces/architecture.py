@@ -24,7 +24,10 @@ class Architecture:
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        frozen = {name: tuple(value) if isinstance(value, (list, tuple)) else value for name, value in values.items()}
+        frozen = {
+            name: tuple(map(_plain, value)) if isinstance(value, (list, tuple)) else _plain(value)
+            for name, value in values.items()
+        }
         self.values: Mapping[str, Value | tuple[Value, ...]] = MappingProxyType(frozen)
         self._identity = tuple(sorted(frozen.items()))
 
@@ -64,5 +67,13 @@ class Architecture:
     def __hash__(self) -> int:
         return hash(self._identity)
 
+    def __reduce__(self) -> tuple[type[Architecture], tuple[dict[str, Any]]]:
+        return Architecture, (dict(self.values),)  # a mapping proxy cannot be copied
+
     def __repr__(self) -> str:
         return f"Architecture({json.dumps(self.to_json())})"
+
+
+def _plain(value: Any) -> Any:
+    """3 for 3.0: equal architectures must have equal names."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
