@@ -44,8 +44,8 @@ class Supernet(nn.Module):
         """
         with torch.device("meta"):
             network = build_network(self.space, architecture, init=False)
-        device = next(self.parameters()).device
-        network.to_empty(device=device)
+        weight = next(self.parameters())
+        network.to(weight.dtype).to_empty(device=weight.device)
         for name, operator in self.space.network(architecture):
             block, plain = self.slots[name], network.get_submodule(name)
             assert isinstance(block, ElasticBlock)
