@@ -1,0 +1,34 @@
+"""`python -m trainers CONFIG [--set a.b=c ...] [--run DIR]`, alone or under torchrun."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from search_spaces.common.errors import UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train the supernet of a config file. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainers", description="Train a supernet; resumes where it was stopped."
+    )
+    parser.add_argument("config", type=Path, help="YAML config file")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override a value of the config")
+    parser.add_argument("--run", type=Path, help="run folder (default: runs/NAME)")
+    options = parser.parse_args(arguments)
+    try:
+        from trainers.command import train_from_file
+
+        train_from_file(options.config, options.set, options.run)
+    except UserError as error:
+        rank = os.environ.get("RANK", "0")
+        print(f"error: {error}" if rank == "0" else f"error on rank {rank}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

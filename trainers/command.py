@@ -1,0 +1,27 @@
+"""What `python -m trainers` and `ofa train` both do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from search_spaces.common.files import write_text
+from trainers.settings import load_training_config, read_config
+
+
+def train_from_file(config_file: Path, overrides: Sequence[str] = (), run: Path | None = None) -> Path:
+    """Train the supernet of a config file into `run` (default `runs/NAME`) and return that folder.
+
+    The resolved config is kept in the folder as config.yaml, with the sections of later stages.
+    """
+    config = load_training_config(config_file, overrides)
+    run = run or Path("runs") / config.name
+    from trainers.training import is_finished, train
+
+    if not is_finished(config, run) and os.environ.get("RANK", "0") == "0":
+        write_text(run / "config.yaml", yaml.safe_dump(read_config(config_file, overrides), sort_keys=False))
+    train(config, run)
+    return run

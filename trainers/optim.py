@@ -1,0 +1,76 @@
+"""Optimiser, learning rate and weight average of one phase, built from timm's."""
+
+from __future__ import annotations
+
+import torch
+from timm.optim import create_optimizer_v2
+from timm.scheduler import CosineLRScheduler
+from timm.utils import ModelEmaV3
+from torch import nn
+
+from search_spaces.common.errors import UserError
+from trainers.phases import Phase
+from trainers.settings import TrainSettings
+
+
+def make_optimizer(supernet: nn.Module, phase: Phase, settings: TrainSettings) -> torch.optim.Optimizer:
+    """The phase's optimiser: weight decay on everything but biases and BN parameters."""
+    return create_optimizer_v2(
+        supernet,
+        opt=settings.optimizer.name,
+        lr=phase.lr,
+        weight_decay=phase.weight_decay,
+        momentum=settings.optimizer.momentum,
+        foreach=True,
+    )
+
+
+def make_scheduler(optimizer: torch.optim.Optimizer, phase: Phase, settings: TrainSettings) -> CosineLRScheduler:
+    """The learning rate as a function of the step in the phase; it keeps no state, so resuming needs none."""
+    schedule = settings.schedule
+    return CosineLRScheduler(
+        optimizer,
+        t_initial=max(2, phase.num_steps - phase.warmup_steps),
+        lr_min=phase.lr * schedule.min_lr,
+        warmup_t=phase.warmup_steps,
+        warmup_lr_init=phase.lr * schedule.warmup_lr,
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
+
+
+def set_learning_rate(scheduler: CosineLRScheduler, phase: Phase, step: int) -> float:
+    """Set and return the rate of `step`: the schedule at the middle of the step, so that no step has rate 0."""
+    scheduler.step_update(step - phase.first_step + 0.5)
+    return float(scheduler.optimizer.param_groups[0]["lr"])
+
+
+def make_ema(supernet: nn.Module, settings: TrainSettings) -> ModelEmaV3 | None:
+    """An average of the weights over the phase; it forgets its beginning faster than `ema_decay` alone would."""
+    if settings.ema_decay is None:
+        return None
+    return ModelEmaV3(supernet, decay=settings.ema_decay, use_warmup=True, exclude_buffers=True)
+
+
+def set_regularisation(supernet: nn.Module, settings: TrainSettings) -> None:
+    """Set the dropout and drop-path rates of the supernet. Raises `UserError` if it has no such layer."""
+    from timm.layers import DropPath
+
+    for key, kind, attribute in (("dropout", nn.Dropout, "p"), ("drop_path", DropPath, "drop_prob")):
+        rate = getattr(settings, key)
+        layers = [module for module in supernet.modules() if isinstance(module, kind)]
+        if rate > 0 and not layers:
+            raise UserError(f"this space has no {key} layer", key=f"train.{key}", value=rate, hint="Set it to 0")
+        for layer in layers:
+            setattr(layer, attribute, rate)
+
+
+def freeze_running_statistics(network: nn.Module) -> None:
+    """Let BN layers normalise by batch without touching their running statistics.
+
+    Those of a supernet mean nothing: every subnet has its own, computed exactly when it is extracted and
+    recalibrated. Left alone they also cannot make the result depend on the number of processes.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = 0.0

@@ -1,0 +1,91 @@
+"""OFA's progressive shrinking: the largest network first, then elastic kernel, depth and expand ratio in turn.
+
+Cai et al., "Once-for-All: Train One Network and Specialize it for Efficient Deployment",
+https://arxiv.org/abs/1908.09791. The published run (ImageNet, batch 2048) is 180 epochs of the largest network
+at learning rate 2.6, then the stages below; epochs and learning rates keep these proportions under any total.
+Every later stage learns from the labels and from the first stage's network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search_spaces import SearchSpace
+from search_spaces.common.errors import UserError
+from trainers.settings import PhaseSettings, TrainSettings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`options`: how many of the largest options of each dimension are open (a dimension not named is wholly open)."""
+
+    name: str
+    epochs: float
+    lr: float
+    warmup_epochs: float
+    num_subnets: int
+    options: dict[str, int]
+    sort_channels: bool = False
+
+
+STAGES = (
+    Stage("largest", 180, 2.6, 5, 1, {"kernel": 1, "depth": 1, "expand": 1}),
+    Stage("kernel", 125, 0.96, 5, 1, {"depth": 1, "expand": 1}),
+    Stage("depth_1", 25, 0.08, 0, 2, {"depth": 2, "expand": 1}),
+    Stage("depth_2", 125, 0.24, 5, 2, {"expand": 1}),
+    Stage("expand_1", 25, 0.08, 0, 4, {"expand": 2}, sort_channels=True),
+    Stage("expand_2", 125, 0.24, 5, 4, {}, sort_channels=True),
+)
+
+
+def progressive_shrinking(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseSettings, ...]:
+    """The stages that open something new in this space, over `settings.epochs`; resolution is elastic from the start.
+
+    `settings.optimizer.lr` is that of the first stage.
+    """
+    stages: list[tuple[Stage, dict[str, list[int | float | str]]]] = []
+    size = 0
+    for stage in STAGES:
+        restrict = _largest_options(space, stage.options)
+        opened = _restricted_size(space, restrict)
+        if opened != size:
+            stages.append((stage, restrict))
+        size = opened
+    scale = settings.epochs / sum(stage.epochs for stage, _ in stages)
+    return tuple(
+        PhaseSettings(
+            name=stage.name,
+            epochs=stage.epochs * scale,
+            restrict=restrict,
+            sampling="largest" if number == 0 else "random",
+            num_subnets=settings.num_subnets or stage.num_subnets,
+            share_resolution=True,
+            distillation="none" if number == 0 else "teacher",
+            sort_channels=stage.sort_channels,
+            lr=settings.optimizer.lr * stage.lr / STAGES[0].lr,
+            warmup_epochs=stage.warmup_epochs * scale,
+        )
+        for number, (stage, restrict) in enumerate(stages)
+    )
+
+
+def _largest_options(space: SearchSpace, options: dict[str, int]) -> dict[str, list[int | float | str]]:
+    """{choice: its n largest values} for every choice of the named groups that has more than n."""
+    restrict: dict[str, list[int | float | str]] = {}
+    for name, choice in space.genome.choices.items():
+        values = sorted(set(space.genome.option_values(name).tolist()))
+        num = options.get(choice.group, len(values))
+        if num < len(values):
+            restrict[name] = values[-num:]
+    return restrict
+
+
+def _restricted_size(space: SearchSpace, restrict: dict[str, list[int | float | str]]) -> int:
+    try:
+        return space.restrict(restrict).size
+    except UserError as error:
+        raise UserError(
+            f"progressive shrinking cannot open {space.name} one dimension after the other: {error}",
+            key="train.recipe",
+            hint="Use the sandwich or random_subnets recipe",
+        ) from None

@@ -1,0 +1,191 @@
+"""The sections `space`, `data` and `train` of a config, and the file that holds them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from search_spaces.common.errors import UserError
+from search_spaces.common.settings import Settings, apply_overrides, load_yaml, parse_settings
+from trainers.settings_data import DataSettings
+
+#: sections of a config that belong to later stages; `python -m trainers` leaves them to those
+LATER_SECTIONS = ("devices", "records", "predictor", "search", "export", "report")
+
+#: train settings that change how a run is carried out or watched, never which network comes out
+INCIDENTAL = ("device", "channels_last", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every")
+
+
+class OptimizerSettings(Settings):
+    """Built by `timm.optim.create_optimizer_v2`; biases and BN parameters get no weight decay.
+
+    `sgd` is SGD with Nesterov momentum, `momentum` without. `lr` is the peak learning rate for the global
+    batch; gradients of the subnets of a step are summed, as in the published recipes.
+    """
+
+    name: Literal["sgd", "momentum", "adam", "adamw"] = "sgd"
+    lr: float = Field(0.05, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(3e-5, ge=0)
+
+
+class ScheduleSettings(Settings):
+    """Linear warm-up from `warmup_lr`, then a cosine to `min_lr`, per optimiser step and anew in every phase.
+
+    Learning rates are fractions of the phase's own peak.
+    """
+
+    warmup_epochs: float = Field(0.0, ge=0)
+    warmup_lr: float = Field(0.0, ge=0, le=1)
+    min_lr: float = Field(0.0, ge=0, le=1)
+
+
+class PhaseSettings(Settings):
+    """One phase of training: a sub-space, how its subnets are drawn, and what they learn from.
+
+    `sampling`: `largest` (one subnet a step), `random` (`num_subnets` a step, uniform over distinct networks)
+    or `sandwich` (largest, smallest and `num_subnets` random ones). `distillation`: `none`, `teacher` (the
+    largest subnet as the first phase left it) or `in_place` (soft outputs of the largest subnet in the same
+    step). A distilled subnet's loss is `label_weight` x label loss + `distillation_weight` x soft cross
+    entropy; `label_weight` is 1 with a teacher and 0 in place unless said otherwise. `share_resolution` gives
+    all subnets of a step the resolution of one draw. Unset optimiser fields are those of the `train` section.
+    """
+
+    name: str
+    epochs: float = Field(gt=0)
+    restrict: dict[str, list[int | float | str]] = Field(default_factory=dict)
+    sampling: Literal["largest", "random", "sandwich"] = "random"
+    num_subnets: int = Field(1, ge=1)
+    share_resolution: bool = False
+    distillation: Literal["none", "teacher", "in_place"] = "none"
+    distillation_weight: float = Field(1.0, ge=0)
+    label_weight: float | None = Field(None, ge=0)
+    sort_channels: bool = False
+    lr: float | None = Field(None, gt=0)
+    weight_decay: float | None = Field(None, ge=0)
+    warmup_epochs: float | None = Field(None, ge=0)
+
+    @pydantic.model_validator(mode="after")
+    def _in_place_needs_the_largest(self) -> PhaseSettings:
+        if self.distillation == "in_place" and self.sampling != "sandwich":
+            raise UserError(
+                "in-place distillation needs the largest subnet in every step",
+                key="sampling",
+                hint="Set sampling: sandwich",
+            )
+        return self
+
+
+class TrainSettings(Settings):
+    """The `train` section: either a `recipe` by name over `epochs`, or explicit `phases`.
+
+    `batch_size` is global. `micro_batch` is the number of images per forward and backward pass, which is also
+    the group that BN takes its statistics over; fixing it makes a run independent of the number of processes.
+    `num_subnets` is the number of random subnets per step of the recipes that draw any.
+    """
+
+    recipe: str | None = None
+    phases: tuple[PhaseSettings, ...] | None = None
+    epochs: float = Field(10.0, gt=0)
+    num_subnets: int | None = Field(None, ge=1)
+    batch_size: int = Field(128, ge=1)
+    micro_batch: int | None = Field(None, ge=1)
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    clip_grad_norm: float | None = Field(None, gt=0)
+    amp: Literal["auto", "bf16", "off"] = "auto"
+    device: str = "auto"
+    channels_last: bool = True
+    max_steps: int | None = Field(None, ge=1)
+    checkpoint_every: int | str = "60s"
+    keep_checkpoints: int = Field(2, ge=1)
+    eval_every: float | None = Field(None, gt=0)
+    log_every: int = Field(20, ge=1)
+
+    @pydantic.field_validator("recipe")
+    @classmethod
+    def _recipe_exists(cls, value: str | None) -> str | None:
+        from trainers.recipes import RECIPES
+
+        if value is not None:
+            RECIPES.get(value)
+        return value
+
+    @pydantic.field_validator("amp", mode="before")
+    @classmethod
+    def _amp_off_is_a_word(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads a bare `off` as false
+
+    @pydantic.field_validator("checkpoint_every")
+    @classmethod
+    def _steps_or_seconds(cls, value: int | str) -> int | str:
+        good = value >= 1 if isinstance(value, int) else re.fullmatch(r"\d+(\.\d+)?s", value)
+        if not good:
+            raise UserError("must be a number of steps (500) or of seconds ('60s')", value=value)
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> TrainSettings:
+        if (self.recipe is None) == (self.phases is None):
+            raise UserError("needs either recipe (by name) or phases (a list)", hint="Recipes: see trainers/recipes")
+        if self.phases is not None and not self.phases:
+            raise UserError("phases is empty", key="phases")
+        if self.batch_size % self.group_size:
+            raise UserError(
+                f"must divide batch_size {self.batch_size}",
+                key="micro_batch",
+                value=self.micro_batch,
+                hint=f"Nearest: {_nearest_divisor(self.batch_size, self.group_size)}",
+            )
+        return self
+
+    @property
+    def group_size(self) -> int:
+        """Images per forward and backward pass."""
+        return self.micro_batch or self.batch_size
+
+
+class TrainingConfig(Settings):
+    """Everything the trainer needs. `space` is checked once the data says how many classes there are."""
+
+    name: str = Field(pattern=r"[A-Za-z0-9][A-Za-z0-9._-]*")
+    seed: int = Field(0, ge=0)
+    space: dict[str, Any]
+    data: DataSettings
+    train: TrainSettings
+
+
+def read_config(path: Path | str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The whole config file as data, with `a.b=value` overrides put in, unchecked."""
+    return apply_overrides(load_yaml(path), overrides)
+
+
+def load_training_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """The training part of a config file. Sections of later stages are left alone; other unknown keys are errors."""
+    data = {key: value for key, value in read_config(path, overrides).items() if key not in LATER_SECTIONS}
+    return parse_settings(TrainingConfig, data, file=path)
+
+
+def training_inputs(config: TrainingConfig) -> dict[str, Any]:
+    """What decides the trained weights, as JSON: two configs with equal inputs train the same supernet."""
+    return {
+        "seed": config.seed,
+        "space": config.space,
+        "data": config.data.model_dump(mode="json"),
+        "train": config.train.model_dump(mode="json", exclude=set(INCIDENTAL)),
+    }
+
+
+def _nearest_divisor(number: int, wanted: int) -> int:
+    divisors = [d for d in range(1, number + 1) if number % d == 0]
+    return min(divisors, key=lambda d: abs(math.log(d / wanted)))
