@@ -141,7 +141,8 @@ def _warp(x: torch.Tensor, matrix: NDArray[np.float32], settings: AugmentSetting
     grid = torch.stack(
         [theta[:, row, 0] * centres + theta[:, row, 1] * centres[:, None] + theta[:, row, 2] for row in (0, 1)], dim=-1
     )
-    padding = _PADDING_OF_GRID_SAMPLE[settings.padding]
+    # a crop lies inside the image: at the rim, bilinear interpolation must not mix in what is outside
+    padding = _PADDING_OF_GRID_SAMPLE[settings.padding if _is_affine(settings) else "edge"]
     return functional.grid_sample(x, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 

@@ -97,8 +97,8 @@ def checked_labels(
     if wrong.any():
         first = int(np.argmax(wrong))
         rule = f"0 .. {num_classes - 1}" if num_classes is not None else "0 and above"
-        message = f"label of image {first} is out of range: labels are {rule} ({int(wrong.sum())} labels are not)"
-        raise UserError(message, file=origin, key=key, value=int(labels[first]))
+        message = f"label {labels[first]} of image {first} is out of range: labels are {rule} ({wrong.sum()} are not)"
+        raise UserError(message, file=origin, key=key)
     return labels.astype(np.int64)
 
 
