@@ -14,7 +14,7 @@ from predictors.base import AccuracyModel, Floats, Prediction, Predictor
 from predictors.features import Encoder
 from predictors.grades import FoldScore, Grade, Grader, baselines
 from predictors.models import MODELS
-from predictors.records import Records, load_records
+from predictors.record_file import Records, load_records
 from predictors.settings import PredictorSettings
 from predictors.statistics import conformal_scale, kendall_tau
 from predictors.storage import read_predictor, write_predictor

@@ -1,206 +1,118 @@
-"""Accuracy records: one JSON line per evaluated subnet, appended as it is known and never evaluated twice.
-
-A record belongs to one supernet (hash of its weights), one space and one pair of calibration and selection splits; in a
-file that another one wrote, nothing is overwritten: it is refused.
-"""
+"""`ofa records`: evaluate the sampled subnets of a run not on file yet, by any number of processes."""
 
 from __future__ import annotations
 
-import fcntl
-import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from predictors.settings import Origin
-from search_spaces import Architecture
+from predictors.record_file import Evaluate, RecordBook, Records, load_records
+from predictors.sampling import record_list
+from predictors.settings import RecordSettings
 from search_spaces.common.errors import UserError
-from search_spaces.common.files import append_line, digest, read_lines
+from search_spaces.common.progress import progress_bar
 
 if TYPE_CHECKING:
-    from search_spaces import SearchSpace
-
-Rows = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
-#: Top-level facts that every record of a run shares: which supernet, on which images.
-IDENTITY = ("fingerprint", "weights_sha256", "calibration_sha256", "selection_sha256")
+    from search_spaces import Architecture
+    from trainers.data import ImageData
+    from trainers.evaluation import Evaluation
+    from trainers.settings_data import DataSettings
 
 
-class Evaluated(Protocol):
-    """What evaluating a subnet gives: accuracy in 0..1, mean loss in nats."""
+__all__ = ["Records", "SubnetEvaluator", "evaluate_missing", "load_records", "process_of", "record_subnets"]
+
+
+class RecordConfig(Protocol):
+    """The parts of a run's config that recording reads."""
 
     @property
-    def accuracy(self) -> float: ...
+    def seed(self) -> int: ...
     @property
-    def loss(self) -> float: ...
+    def data(self) -> DataSettings: ...
     @property
-    def num_images(self) -> int: ...
+    def records(self) -> RecordSettings: ...
 
 
-Evaluate = Callable[[Architecture], Evaluated]
+def record_subnets(run: Path, config: RecordConfig, *, num: int | None = None, quiet: bool = False) -> Records:
+    """Bring `run/records.jsonl` to the first `num` networks of the run's list; what is on file is not evaluated again.
+
+    Under torchrun (RANK, WORLD_SIZE) every process takes its share of the list. Returns what is on file when this
+    process is done: all of them if it is the only one.
+    """
+    evaluator = SubnetEvaluator(run, config)
+    settings = config.records if num is None else config.records.model_copy(update={"num": num})
+    if settings.num < 1:
+        raise UserError("the number of networks must be positive", key="-n", value=settings.num)
+    space = evaluator.book.space
+    population = record_list(space, settings.num, seed=config.seed, sampling=settings.sampling)
+    rank, world_size = process_of()
+    evaluate_missing(evaluator.book, population, evaluator, rank=rank, world_size=world_size, quiet=quiet or rank > 0)
+    return evaluator.book.reload()
 
 
-@dataclass(frozen=True)
-class Records:
-    """Evaluated networks, distinct, in the order of their keys (so that the order of the file does not matter)."""
+def evaluate_missing(
+    book: RecordBook,
+    population: npt.NDArray[np.int64],
+    evaluate: Evaluate,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    quiet: bool = False,
+) -> None:
+    """Evaluate the networks of `population` at positions rank, rank + world_size, ... that `book` does not know.
 
-    population: Rows  # (num, num_genes)
-    accuracies: Floats  # (num,) in 0..1
-    losses: Floats  # (num,) infinite for a subnet whose outputs overflowed (null in the file)
-    keys: tuple[str, ...]
-    origins: tuple[Origin, ...]
+    Shares go by position in the list, not among what is missing, so that processes which start at different times,
+    and see different files, never take the same network.
+    """
+    mine = book.space.decode(population[rank::world_size])
+    known = sum(architecture in book for architecture in mine)
+    with progress_bar("recording subnets", len(mine), done=known, quiet=quiet) as advance:
+        for architecture in mine:
+            if architecture not in book:
+                accuracy = book.accuracy(architecture, evaluate, origin="sampled")
+                advance(1, note=f"{architecture.key} {accuracy:.4f}")
 
-    def __len__(self) -> int:
-        return len(self.keys)
 
-    def of(self, origins: Sequence[Origin]) -> Records:
-        """Those that came about in one of these ways."""
-        kept = np.array([origin in origins for origin in self.origins], dtype=bool)
-        chosen = np.flatnonzero(kept)
-        return Records(
-            population=self.population[kept],
-            accuracies=self.accuracies[kept],
-            losses=self.losses[kept],
-            keys=tuple(self.keys[i] for i in chosen),
-            origins=tuple(self.origins[i] for i in chosen),
+class SubnetEvaluator:
+    """Evaluates subnets of a run's supernet on its selection split; `book` is the run's records file."""
+
+    def __init__(self, run: Path, config: RecordConfig) -> None:
+        from trainers.checkpoints import load_supernet
+        from trainers.data import load_data
+
+        self._run, self._batch_size = Path(run), config.records.batch_size
+        self.supernet = load_supernet(self._run)
+        self.data: ImageData = load_data(config.data, seed=config.seed)
+        self.book = RecordBook(
+            self._run / "records.jsonl",
+            self.supernet.space,
+            identity=record_identity(self.supernet.weights_sha256, self.data.split_sha256),
         )
 
-    @property
-    def digest(self) -> str:
-        return digest([list(pair) for pair in zip(self.keys, self.accuracies.tolist(), strict=True)])
+    def __call__(self, architecture: Architecture) -> Evaluation:
+        from trainers.evaluation import evaluate_architecture
+
+        return evaluate_architecture(self.supernet, architecture, self.data, batch_size=self._batch_size)
 
 
-def load_records(
-    path: Path | str,
-    *,
-    space: SearchSpace,
-    weights_sha256: str | None = None,
-    calibration_sha256: str | None = None,
-    selection_sha256: str | None = None,
-) -> Records:
-    """Read a records file; facts that are given must match every line.
-
-    A torn last line (a crash while appending) is left out. `UserError` with file and line for anything else that is
-    not a record of this space and supernet. Of two lines for one network the first counts.
-    """
-    wanted = {
-        "fingerprint": space.fingerprint,
+def record_identity(weights_sha256: str, split_sha256: Mapping[str, Any]) -> dict[str, str]:
+    return {
         "weights_sha256": weights_sha256,
-        "calibration_sha256": calibration_sha256,
-        "selection_sha256": selection_sha256,
+        "calibration_sha256": str(split_sha256["calibration"]),
+        "selection_sha256": str(split_sha256["selection"]),
     }
-    found: dict[str, tuple[Architecture, Mapping[str, Any]]] = {}
-    for number, line in enumerate(read_lines(path, "records file"), start=1):
-        architecture = _check(line, wanted, f"{path}: line {number}", space)
-        found.setdefault(architecture.key, (architecture, line))
-    keys = sorted(found)
-    lines = [found[key][1] for key in keys]
-    return Records(
-        population=space.encode([found[key][0] for key in keys])
-        if keys
-        else np.zeros((0, space.num_genes), dtype=np.int64),
-        accuracies=np.array([line["accuracy"] for line in lines], dtype=np.float64),
-        losses=np.array([math.inf if line["loss"] is None else line["loss"] for line in lines], dtype=np.float64),
-        keys=tuple(keys),
-        origins=tuple(line.get("origin", "sampled") for line in lines),
-    )
 
 
-class RecordBook:
-    """The records file of one supernet, open for asking: the unknown is evaluated and appended."""
-
-    def __init__(self, path: Path, space: SearchSpace, *, identity: Mapping[str, str]) -> None:
-        assert set(identity) | {"fingerprint"} == set(IDENTITY)
-        self.path, self.space = Path(path), space
-        self._identity = {"fingerprint": space.fingerprint, **identity}
-        self._known: dict[str, float] = {}
-        self.reload()
-
-    def reload(self) -> Records:
-        """Read the file again (other processes append to it too)."""
-        given = {name: value for name, value in self._identity.items() if name != "fingerprint"}
-        records = load_records(self.path, space=self.space, **given)
-        self._known = dict(zip(records.keys, records.accuracies.tolist(), strict=True))
-        return records
-
-    def __contains__(self, architecture: Architecture) -> bool:
-        return architecture.key in self._known
-
-    def accuracy(self, architecture: Architecture, evaluate: Evaluate, *, origin: Origin) -> float:
-        """Accuracy of one network on the selection split, evaluated only if it is not on file."""
-        key = architecture.key
-        if key not in self._known:
-            start = time.perf_counter()
-            result = evaluate(architecture)
-            line = {
-                "key": key,
-                "accuracy": float(result.accuracy),
-                "loss": float(result.loss) if math.isfinite(result.loss) else None,
-                "num_images": int(result.num_images),
-                "split": "selection",
-                "origin": origin,
-                "seconds": round(time.perf_counter() - start, 4),
-                "architecture": architecture.to_json(),
-                **self._identity,
-            }
-            with _locked(self.path):
-                append_line(self.path, line)
-            self._known[key] = float(result.accuracy)
-        return self._known[key]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One writer at a time: appending first mends a torn last line, which must not be another writer's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f".{path.name}.lock"), "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
-def _check(line: Any, wanted: Mapping[str, str | None], where: str, space: SearchSpace) -> Architecture:
-    """The architecture of one line, everything about the line checked."""
-    if not isinstance(line, dict):
-        raise UserError("not a record", file=where, value=line)
-    for name in ("architecture", "key", "accuracy", "loss", "split", *IDENTITY):
-        if name not in line:
-            raise UserError("this key is required", file=where, key=name)
-    for name, value in wanted.items():
-        if value is not None and line[name] != value:
-            what = {"fingerprint": "space", "weights_sha256": "supernet"}.get(name, f"{name.partition('_')[0]} split")
-            raise UserError(
-                f"record of another {what} ({str(line[name])[:12]}) than this run's ({value[:12]})",
-                file=where,
-                key=name,
-                hint="Move the file away to start a new one",
-            )
-    if line["split"] != "selection":
-        raise UserError("accuracies come from the selection split only", file=where, key="split", value=line["split"])
-    if line.get("origin", "sampled") not in ("sampled", "search"):
-        raise UserError("must be sampled or search", file=where, key="origin", value=line["origin"])
-    for name, limit in (("accuracy", 1.0), ("loss", math.inf)):
-        value = line[name]
-        if value is None and name == "loss":
-            continue
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or not 0 <= value <= limit
-            or value == math.inf
-        ):
-            rule = (
-                "must be a number in 0..1" if name == "accuracy" else "must be a finite number, not negative, or null"
-            )
-            raise UserError(rule, file=where, key=name, value=value)
-    architecture = Architecture.from_json(line["architecture"], file=where)
-    space.encode([architecture], file=where)
-    if architecture.key != line["key"]:
-        raise UserError(f"the architecture's key is {architecture.key}", file=where, key="key", value=line["key"])
-    return architecture
+def process_of() -> tuple[int, int]:
+    """(rank, world size) that torchrun put into the environment; (0, 1) without it."""
+    try:
+        rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    except ValueError:
+        raise UserError("RANK and WORLD_SIZE must be whole numbers", key="environment") from None
+    if not 0 <= rank < world_size:
+        raise UserError(f"RANK must be in 0..{world_size - 1}", key="environment", value=rank)
+    return rank, world_size

@@ -1,0 +1,64 @@
+"""`ofa search`: the most accurate networks that keep limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ofa.console import JsonFlag, emit
+from search_spaces.common.errors import UserError
+
+
+def search(
+    run: Annotated[Path | None, typer.Argument(help="A run folder; or give --space, --accuracy and --device.")] = None,
+    limits: Annotated[
+        list[str] | None,
+        typer.Option("--max", metavar="METRIC=AMOUNT", help="latency=5ms, latency@phone=30%, peak_memory=256KiB, ..."),
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="A space's name, or a config file; left out: the predictor's.")
+    ] = None,
+    accuracy: Annotated[Path | None, typer.Option(help="The folder of an accuracy predictor (RUN/predictor).")] = None,
+    device: Annotated[list[str] | None, typer.Option(help="Latency tables: TABLE.json[,TABLE.json].")] = None,
+    num: Annotated[int, typer.Option("-n", "--num", min=1, help="Candidates to keep.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of a search without a run.")] = 0,
+    dtype: Annotated[str, typer.Option(help="float32, float16 or int8: for peak_memory and flash.")] = "float32",
+    explain: Annotated[bool, typer.Option("--explain", help="Show what every slot of the best network costs.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the best architecture as JSON.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Search a run: winners are measured and evaluated for real. Or search with a predictor and tables alone.
+
+    Without --max, the budgets of the run's config are searched and RUN/search.json is written. Exit code 3: no network
+    keeps the limits.
+    """
+    from search_spaces.common.files import write_json
+
+    if run is not None:
+        if space is not None or accuracy is not None or device:
+            raise UserError("a run has a space, predictor and devices of its own", key="--space/--accuracy/--device")
+        from ofa.config import load_config
+        from ofa.search.budgets import parse_max
+        from ofa.search.stage import search_run
+
+        budget = parse_max(limits) if limits else None
+        facts = search_run(run, load_config(run / "config.yaml"), budget=budget, quiet=json)
+        best = facts["budgets"][-1]["winner"]["architecture"]
+    else:
+        from ofa.search.offline import search_offline
+
+        if accuracy is None:
+            raise UserError("give a run folder, or a predictor to search with", key="--accuracy")
+        tables = [Path(path) for text in device or [] for path in text.split(",") if path]
+        facts = search_offline(accuracy, tables, limits or [], space=space, num=num, seed=seed, dtype=dtype)
+        best = facts["candidates"][0]["architecture"]
+    if output is not None:
+        write_json(output, best)
+    if json:
+        emit(facts)
+        return
+    from ofa.search.tables import print_candidates, print_winners
+
+    (print_candidates if run is None else print_winners)(facts, explain=explain)

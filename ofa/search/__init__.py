@@ -1,0 +1,1 @@
+"""Search: budgets, certainty of feasibility, algorithms over integer matrices, and winners that were measured."""

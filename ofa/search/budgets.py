@@ -1,0 +1,160 @@
+"""Budgets: named upper limits on costs, as text (`latency=5ms`, `latency@phone=30%`) and resolved to base units."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from search_spaces.common.errors import UserError, unknown_name
+from search_spaces.common.units import METRICS, Quantity, format_quantity, parse_quantity
+
+if TYPE_CHECKING:
+    from search_spaces.costs import CostTable
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+#: Metrics that belong to a device: their costs are named `latency@DEVICE`.
+DEVICE_METRICS = ("latency", "energy")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Upper limits as the user wrote them: `metric` or `metric@device` -> amount."""
+
+    name: str
+    constraints: dict[str, Quantity]
+    written: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ResolvedBudget:
+    """Upper limits in base units by the name of the cost (`macs`, `latency@DEVICE`)."""
+
+    name: str
+    limits: dict[str, float]
+    written: dict[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        return " and ".join(f"{name} <= {format_cost(limit, name)}" for name, limit in self.limits.items())
+
+
+def parse_budget(name: str, limits: Mapping[str, str | float], *, file: object = None) -> Budget:
+    """A budget of a config; `UserError` names the offending key and value."""
+    key = f"search.budgets.{name}"
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            "a budget's name becomes a folder: letters, digits, dot, dash and underscore", file=_text(file), key=key
+        )
+    if not limits:
+        raise UserError("holds no limit", file=_text(file), key=key, hint="Write for example latency: 5ms")
+    constraints = {cost: _parse(cost, text, file=file, key=f"{key}.{cost}") for cost, text in limits.items()}
+    return Budget(name, constraints, {cost: str(text) for cost, text in limits.items()})
+
+
+def parse_max(texts: Sequence[str], *, name: str = "max") -> Budget:
+    """The budget of repeated `--max COST=AMOUNT` options."""
+    constraints: dict[str, Quantity] = {}
+    written: dict[str, str] = {}
+    for text in texts:
+        cost, separator, amount = text.partition("=")
+        cost = cost.strip()
+        if not separator:
+            raise UserError(f"{text!r} is not of the form metric=amount", key="--max", hint="Write like latency=5ms")
+        if cost in constraints:
+            raise UserError(f"{cost} is limited twice", key="--max", value=text)
+        constraints[cost] = _parse(cost, amount, key="--max")
+        written[cost] = amount.strip()
+    if not constraints:
+        raise UserError("no limit given", key="--max", hint="Write like --max latency=5ms")
+    return Budget(name, constraints, written)
+
+
+def metric_of(cost: str) -> str:
+    """The metric of a cost's name: `latency` of `latency@phone`."""
+    return cost.partition("@")[0]
+
+
+def device_of(cost: str) -> str | None:
+    """The device of a cost's name, if it has one."""
+    return cost.partition("@")[2] or None
+
+
+def format_cost(value: float, cost: str) -> str:
+    return format_quantity(value, metric_of(cost))
+
+
+def cost_name(cost: str, devices: Sequence[str], *, default: str | None = None, key: str | None = None) -> str:
+    """The full name of a cost: a plain `latency` is that of the default device, or of the only one.
+
+    `UserError` for an unknown device, or a plain metric where several devices could be meant.
+    """
+    metric, device = metric_of(cost), device_of(cost)
+    if metric not in DEVICE_METRICS:
+        return metric
+    if device is None:
+        device = default if default is not None else devices[0] if len(devices) == 1 else None
+        if device is None and not devices:
+            hint = "Give one with --device TABLE.json, or measure one with `ofa measure`"
+            raise UserError(f"a limit on {metric} needs a table of a device", key=key, hint=hint)
+        if device is None:
+            hint = f"Write for example {metric}@{devices[0]}. Devices: {', '.join(devices)}"
+            raise UserError(f"{metric} of which device?", key=key, hint=hint)
+    if device not in devices:
+        raise unknown_name("device", device, devices, key=key or cost)
+    return f"{metric}@{device}"
+
+
+def resolve(budget: Budget, costs: Mapping[str, CostTable], *, default_device: str | None = None) -> ResolvedBudget:
+    """Turn names into full names, and per cents into the share of the way from the cheapest network to the dearest.
+
+    Both ends are exact minima and maxima over the space. `UserError` for a cost that `costs` does not hold.
+    """
+    devices = sorted({device for cost in costs if (device := device_of(cost)) is not None})
+    limits: dict[str, float] = {}
+    texts: dict[str, str] = {}
+    for written, quantity in budget.constraints.items():
+        name = cost_name(written, devices, default=default_device, key=f"{budget.name}.{written}")
+        if name not in costs:
+            raise unknown_name("cost", name, costs, key=f"{budget.name}.{written}")
+        if name in limits:
+            raise UserError(f"{name} is limited twice", key=f"{budget.name}.{written}")
+        limits[name] = _amount(quantity, costs[name])
+        texts[name] = budget.written[written]
+    return ResolvedBudget(budget.name, limits, texts)
+
+
+def ascending(budgets: Sequence[ResolvedBudget], costs: Mapping[str, CostTable]) -> list[ResolvedBudget]:
+    """Smallest budgets first: whoever is within another in every limit comes before it."""
+
+    def openness(budget: ResolvedBudget) -> float:
+        total = 0.0
+        for name, table in costs.items():
+            low, high = table.minimum()[0], table.maximum()[0]
+            share = (budget.limits.get(name, high) - low) / max(high - low, 1e-300)
+            total += min(share, 1.0)
+        return total
+
+    return sorted(budgets, key=openness)
+
+
+def _amount(quantity: Quantity, table: CostTable) -> float:
+    if not quantity.relative:
+        return quantity.value
+    low, high = table.minimum()[0], table.maximum()[0]
+    return (low + quantity.value * (high - low)) * (1 + 1e-12)  # 0 % must admit the cheapest, whatever the rounding
+
+
+def _parse(cost: str, text: str | float, *, file: object = None, key: str | None = None) -> Quantity:
+    metric, separator, device = cost.partition("@")
+    if metric not in METRICS:
+        raise unknown_name("metric", metric, METRICS, file=file, key=key)
+    if separator and (not device or metric not in DEVICE_METRICS):
+        hint = f"Only {' and '.join(DEVICE_METRICS)} belong to a device, written like latency@DEVICE"
+        raise UserError(f"{cost!r} names no cost", file=_text(file), key=key, hint=hint)
+    return parse_quantity(text, metric, file=file, key=key)
+
+
+def _text(file: object) -> str | None:
+    return None if file is None else str(file)

@@ -1,0 +1,44 @@
+"""The `search` section of a config."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+
+from ofa.search.budgets import Budget, parse_budget
+from search_spaces.common.settings import Settings
+
+
+class SearchSettings(Settings):
+    """Budgets, and how thoroughly the networks that keep them are searched and tried."""
+
+    budgets: dict[str, dict[str, str | float]] = pydantic.Field(min_length=1)
+    """Name -> limits: `{small: {latency: 5ms, peak_memory: 256KiB}}`. The name becomes a folder."""
+    device: str | None = None
+    """The device that a plain `latency` means, where the run has several."""
+    dtype: Literal["float32", "float16", "int8"] = "float32"
+    """Of activations and weights, for `peak_memory` and `flash`."""
+    algorithm: Literal["auto", "evolution", "exhaustive"] = "auto"
+    """`auto` lists the whole space if it has at most `exhaustive_limit` networks."""
+    exhaustive_limit: int = pydantic.Field(default=100_000, ge=0)
+    population: int = pydantic.Field(default=256, ge=8)
+    generations: int = pydantic.Field(default=200, ge=1)
+    patience: int = pydantic.Field(default=30, ge=1)
+    """Evolution ends after so many generations without a better network."""
+    candidates: int = pydantic.Field(default=8, ge=1)
+    """Networks per budget that are measured, and evaluated for real, before a winner is named."""
+    recorded: int = pydantic.Field(default=2, ge=0)
+    """Networks per budget that join them because they scored best among the records."""
+    max_rounds: int = pydantic.Field(default=6, ge=1)
+    """How often a budget is searched again, more tightly, when the device rejects all of its candidates."""
+
+    @pydantic.field_validator("budgets")
+    @classmethod
+    def _parsed(cls, budgets: dict[str, dict[str, str | float]]) -> dict[str, dict[str, str | float]]:
+        for name, limits in budgets.items():
+            parse_budget(name, limits)
+        return budgets
+
+    def parsed_budgets(self) -> tuple[Budget, ...]:
+        return tuple(parse_budget(name, limits) for name, limits in self.budgets.items())

@@ -1,0 +1,163 @@
+"""The search of a run: its budgets, tables, predictor and records in; measured winners, in `search.json`, out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ofa.search.algorithms import violations
+from ofa.search.budgets import Budget, ResolvedBudget, ascending, device_of, resolve
+from ofa.search.costs import all_costs, run_tables
+from ofa.search.facts import outcome_facts
+from ofa.search.feasibility import feasible_networks
+from ofa.search.finalists import Outcome, choose_winners
+from ofa.search.measurements import MeasurementBook, device_book
+from ofa.search.run import Ranked, search, search_budget
+from predictors.base import BoundPredictor, load_predictor
+from predictors.record_file import load_records
+from search_spaces import Architecture, SearchSpace
+from search_spaces.common.errors import Infeasible, UserError
+from search_spaces.common.files import digest, read_json, write_json
+
+if TYPE_CHECKING:
+    from latency_tables.table import LatencyTable
+    from ofa.config import RunConfig
+    from search_spaces.costs import CostTable
+    from search_spaces.genome import Population
+
+_ALGORITHM = 1  # part of the digest of the inputs: raise it when searching changes
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything a search reads, loaded without torch, so that an impossible budget is answered at once."""
+
+    run: Path
+    config: RunConfig
+    space: SearchSpace
+    weights_sha256: str
+    tables: dict[str, LatencyTable]
+    costs: dict[str, CostTable]
+    budgets: tuple[ResolvedBudget, ...]
+
+    @property
+    def default_device(self) -> str | None:
+        return self.config.search.device
+
+    def inputs(self, predictor_inputs: str) -> str:
+        """Equal exactly when the search would be the same."""
+        tables = {name: table.model_dump(mode="json") for name, table in self.tables.items()}
+        devices = [device.model_dump(mode="json") for device in self.config.devices]
+        limits = [asdict(budget) for budget in self.budgets]
+        settings = self.config.search.model_dump(mode="json", exclude={"budgets"})
+        facts = [settings, limits, devices, tables, self.space.fingerprint, self.weights_sha256, self.config.seed]
+        return digest([_ALGORITHM, predictor_inputs, *facts])
+
+
+def load_problem(run: Path, config: RunConfig, *, budget: Budget | None = None) -> Problem:
+    """Read the run and check that every budget (or the one given) can be kept. Raises `UserError`, `Infeasible`."""
+    run = Path(run)
+    info = read_json(run / "supernet.json", "supernet description")
+    if not isinstance(info, dict) or not isinstance(info.get("weights_sha256"), str) or "space" not in info:
+        raise UserError("not a supernet description", file=run / "supernet.json")
+    space = SearchSpace.from_description(info["space"], file=run / "supernet.json")
+    tables = run_tables(run, [device.name for device in config.devices])
+    costs = all_costs(space, tables, dtype=config.search.dtype)
+    wanted = (budget,) if budget is not None else config.search.parsed_budgets()
+    budgets = tuple(resolve(b, costs, default_device=config.search.device) for b in wanted)
+    for resolved in ascending(budgets, costs):
+        feasible_networks(space, costs, resolved, seed=config.seed)
+    return Problem(run, config, space, info["weights_sha256"], tables, costs, budgets)
+
+
+def search_run(run: Path, config: RunConfig, *, budget: Budget | None = None, quiet: bool = False) -> dict[str, Any]:
+    """Find, try and name the winners of a run's budgets, and write `search.json`; at once if nothing changed.
+
+    With a `budget` of one's own that one alone is searched, and `search.json` is left as it is. Returns its content.
+    """
+    problem = load_problem(run, config, budget=budget)
+    predictor = load_predictor(problem.run / "predictor")
+    inputs, path = problem.inputs(predictor.inputs), problem.run / "search.json"
+    if budget is None and path.exists():
+        known = read_json(path, "search result")
+        if isinstance(known, dict) and known.get("inputs") == inputs:
+            return known
+    predict = predictor.bind(problem.space)
+    outcome, ranked = _find(problem, predict, quiet=quiet)
+    facts = outcome_facts(problem.space, predict, problem.costs, outcome, ranked, seed=config.seed)
+    facts = {"inputs": inputs, "weights_sha256": problem.weights_sha256, "seed": config.seed, **facts}
+    if budget is None:
+        write_json(path, facts)
+    return facts
+
+
+def _find(problem: Problem, predict: BoundPredictor, *, quiet: bool) -> tuple[Outcome, dict[str, Ranked]]:
+    settings, seed = problem.config.search, problem.config.seed
+    ranked = search(problem.space, predict, problem.costs, problem.budgets, settings, seed=seed)
+    outcome = choose_winners(
+        problem.space,
+        predict,
+        problem.costs,
+        ranked,
+        evaluate=_Evaluate(problem),
+        books=_books(problem),
+        again=partial(_again, problem, predict),
+        also=_recorded(problem),
+        max_rounds=settings.max_rounds,
+        quiet=quiet,
+    )
+    return outcome, ranked
+
+
+def _again(problem: Problem, predict: BoundPredictor, budget: ResolvedBudget) -> Ranked:
+    """Search with tightened limits; no candidates where they clash."""
+    space, costs, settings, seed = problem.space, problem.costs, problem.config.search, problem.config.seed
+    try:
+        start = feasible_networks(space, costs, budget, seed=seed)
+    except Infeasible:
+        nothing = np.zeros((0, space.num_genes), dtype=np.int64)
+        return Ranked(budget, nothing, predict(nothing), {}, "none", 0)
+    return search_budget(space, predict, costs, budget, settings, seed=seed, start=start)
+
+
+class _Evaluate:
+    """Accuracy on the selection split through the run's records; supernet and images are loaded when first needed."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._evaluator: Any = None
+
+    def __call__(self, architecture: Architecture) -> float:
+        from predictors.records import SubnetEvaluator
+
+        if self._evaluator is None:
+            self._evaluator = SubnetEvaluator(self._problem.run, self._problem.config)
+        return float(self._evaluator.book.accuracy(architecture, self._evaluator, origin="search"))
+
+
+def _books(problem: Problem) -> dict[str, MeasurementBook]:
+    """For every limited cost of a device that is here: the book that measures it."""
+    limited = sorted({name for budget in problem.budgets for name in budget.limits})
+    here = {device.name: device for device in problem.config.devices}
+    return {
+        name: device_book(problem.run / "measurements.jsonl", problem.space, here[device], problem.tables[device])
+        for name in limited
+        if (device := device_of(name)) in here and device is not None
+    }
+
+
+def _recorded(problem: Problem) -> dict[str, Population]:
+    """By budget, the sampled records that scored best among those predicted to keep it."""
+    records = load_records(
+        problem.run / "records.jsonl", space=problem.space, weights_sha256=problem.weights_sha256
+    ).of(("sampled",))
+    best = {}
+    for budget in problem.budgets:
+        kept = np.flatnonzero(violations(problem.costs, budget.limits, records.population) == 0)
+        order = kept[np.argsort(-records.accuracies[kept], kind="stable")]
+        best[budget.name] = records.population[order[: problem.config.search.recorded]]
+    return best

@@ -1,0 +1,206 @@
+"""Accuracy records: one JSON line per evaluated subnet, appended as it is known and never evaluated twice.
+
+A record belongs to one supernet (hash of its weights), one space and one pair of calibration and selection splits; in a
+file that another one wrote, nothing is overwritten: it is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from predictors.settings import Origin
+from search_spaces import Architecture
+from search_spaces.common.errors import UserError
+from search_spaces.common.files import append_line, digest, read_lines
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
+
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+#: Top-level facts that every record of a run shares: which supernet, on which images.
+IDENTITY = ("fingerprint", "weights_sha256", "calibration_sha256", "selection_sha256")
+
+
+class Evaluated(Protocol):
+    """What evaluating a subnet gives: accuracy in 0..1, mean loss in nats."""
+
+    @property
+    def accuracy(self) -> float: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def num_images(self) -> int: ...
+
+
+Evaluate = Callable[[Architecture], Evaluated]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Evaluated networks, distinct, in the order of their keys (so that the order of the file does not matter)."""
+
+    population: Rows  # (num, num_genes)
+    accuracies: Floats  # (num,) in 0..1
+    losses: Floats  # (num,) infinite for a subnet whose outputs overflowed (null in the file)
+    keys: tuple[str, ...]
+    origins: tuple[Origin, ...]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def of(self, origins: Sequence[Origin]) -> Records:
+        """Those that came about in one of these ways."""
+        kept = np.array([origin in origins for origin in self.origins], dtype=bool)
+        chosen = np.flatnonzero(kept)
+        return Records(
+            population=self.population[kept],
+            accuracies=self.accuracies[kept],
+            losses=self.losses[kept],
+            keys=tuple(self.keys[i] for i in chosen),
+            origins=tuple(self.origins[i] for i in chosen),
+        )
+
+    @property
+    def digest(self) -> str:
+        return digest([list(pair) for pair in zip(self.keys, self.accuracies.tolist(), strict=True)])
+
+
+def load_records(
+    path: Path | str,
+    *,
+    space: SearchSpace,
+    weights_sha256: str | None = None,
+    calibration_sha256: str | None = None,
+    selection_sha256: str | None = None,
+) -> Records:
+    """Read a records file; facts that are given must match every line.
+
+    A torn last line (a crash while appending) is left out. `UserError` with file and line for anything else that is
+    not a record of this space and supernet. Of two lines for one network the first counts.
+    """
+    wanted = {
+        "fingerprint": space.fingerprint,
+        "weights_sha256": weights_sha256,
+        "calibration_sha256": calibration_sha256,
+        "selection_sha256": selection_sha256,
+    }
+    found: dict[str, tuple[Architecture, Mapping[str, Any]]] = {}
+    for number, line in enumerate(read_lines(path, "records file"), start=1):
+        architecture = _check(line, wanted, f"{path}: line {number}", space)
+        found.setdefault(architecture.key, (architecture, line))
+    keys = sorted(found)
+    lines = [found[key][1] for key in keys]
+    return Records(
+        population=space.encode([found[key][0] for key in keys])
+        if keys
+        else np.zeros((0, space.num_genes), dtype=np.int64),
+        accuracies=np.array([line["accuracy"] for line in lines], dtype=np.float64),
+        losses=np.array([math.inf if line["loss"] is None else line["loss"] for line in lines], dtype=np.float64),
+        keys=tuple(keys),
+        origins=tuple(line.get("origin", "sampled") for line in lines),
+    )
+
+
+class RecordBook:
+    """The records file of one supernet, open for asking: the unknown is evaluated and appended."""
+
+    def __init__(self, path: Path, space: SearchSpace, *, identity: Mapping[str, str]) -> None:
+        assert set(identity) | {"fingerprint"} == set(IDENTITY)
+        self.path, self.space = Path(path), space
+        self._identity = {"fingerprint": space.fingerprint, **identity}
+        self._known: dict[str, float] = {}
+        self.reload()
+
+    def reload(self) -> Records:
+        """Read the file again (other processes append to it too)."""
+        given = {name: value for name, value in self._identity.items() if name != "fingerprint"}
+        records = load_records(self.path, space=self.space, **given)
+        self._known = dict(zip(records.keys, records.accuracies.tolist(), strict=True))
+        return records
+
+    def __contains__(self, architecture: Architecture) -> bool:
+        return architecture.key in self._known
+
+    def accuracy(self, architecture: Architecture, evaluate: Evaluate, *, origin: Origin) -> float:
+        """Accuracy of one network on the selection split, evaluated only if it is not on file."""
+        key = architecture.key
+        if key not in self._known:
+            start = time.perf_counter()
+            result = evaluate(architecture)
+            line = {
+                "key": key,
+                "accuracy": float(result.accuracy),
+                "loss": float(result.loss) if math.isfinite(result.loss) else None,
+                "num_images": int(result.num_images),
+                "split": "selection",
+                "origin": origin,
+                "seconds": round(time.perf_counter() - start, 4),
+                "architecture": architecture.to_json(),
+                **self._identity,
+            }
+            with _locked(self.path):
+                append_line(self.path, line)
+            self._known[key] = float(result.accuracy)
+        return self._known[key]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One writer at a time: appending first mends a torn last line, which must not be another writer's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f".{path.name}.lock"), "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _check(line: Any, wanted: Mapping[str, str | None], where: str, space: SearchSpace) -> Architecture:
+    """The architecture of one line, everything about the line checked."""
+    if not isinstance(line, dict):
+        raise UserError("not a record", file=where, value=line)
+    for name in ("architecture", "key", "accuracy", "loss", "split", *IDENTITY):
+        if name not in line:
+            raise UserError("this key is required", file=where, key=name)
+    for name, value in wanted.items():
+        if value is not None and line[name] != value:
+            what = {"fingerprint": "space", "weights_sha256": "supernet"}.get(name, f"{name.partition('_')[0]} split")
+            raise UserError(
+                f"record of another {what} ({str(line[name])[:12]}) than this run's ({value[:12]})",
+                file=where,
+                key=name,
+                hint="Move the file away to start a new one",
+            )
+    if line["split"] != "selection":
+        raise UserError("accuracies come from the selection split only", file=where, key="split", value=line["split"])
+    if line.get("origin", "sampled") not in ("sampled", "search"):
+        raise UserError("must be sampled or search", file=where, key="origin", value=line["origin"])
+    for name, limit in (("accuracy", 1.0), ("loss", math.inf)):
+        value = line[name]
+        if value is None and name == "loss":
+            continue
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not 0 <= value <= limit
+            or value == math.inf
+        ):
+            rule = (
+                "must be a number in 0..1" if name == "accuracy" else "must be a finite number, not negative, or null"
+            )
+            raise UserError(rule, file=where, key=name, value=value)
+    architecture = Architecture.from_json(line["architecture"], file=where)
+    space.encode([architecture], file=where)
+    if architecture.key != line["key"]:
+        raise UserError(f"the architecture's key is {architecture.key}", file=where, key="key", value=line["key"])
+    return architecture
