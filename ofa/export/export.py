@@ -1,0 +1,226 @@
+"""One network written in every form that was asked for, verified, scored and measured; or nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.fx import GraphModule
+
+from latency_tables.settings import DeviceSettings
+from ofa.export.architecture_file import FILE, ArchitectureFile, Preprocessing, write_architecture_file
+from ofa.export.evaluate import final_test_score, known_test_score, scored_form, selection_score
+from ofa.export.forms.registry import get_form
+from ofa.export.layers import describe_layers, exact_costs
+from ofa.export.remeasure import remeasure
+from ofa.export.settings import ExportSettings
+from ofa.export.verify import verify_forms
+from search_spaces import Architecture, SearchSpace
+from search_spaces.common.errors import UserError
+from search_spaces.common.files import atomic_directory, digest, file_digest, read_json, write_json
+from search_spaces.common.progress import progress_bar
+from search_spaces.costs import CostTable
+from trainers.checkpoints import weights_digest
+from trainers.data import ImageData
+
+SCHEMA = 1
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """What is exported and what is said about it.
+
+    `devices` and `latencies` (device name -> cost table in ms): where it is measured, and what was predicted.
+    `ledger`: the file that test readings are entered in; `read_test`: whether this network may read the test split,
+    or only show a score it has. `facts` are copied into the report (budget, predictions, fine-tuning).
+    """
+
+    name: str
+    network: GraphModule
+    architecture: Architecture
+    space: SearchSpace
+    data: ImageData
+    ledger: Path
+    read_test: bool
+    devices: Sequence[DeviceSettings] = ()
+    latencies: Mapping[str, CostTable] | None = None
+    facts: Mapping[str, Any] | None = None
+    journal: Path | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        side = self.architecture.resolution
+        return (self.space.in_channels, side, side)
+
+    @property
+    def network_sha256(self) -> str:
+        return weights_digest(self.network.state_dict())
+
+    @property
+    def test_key(self) -> str:
+        """What the ledger knows this network by: other weights are another network."""
+        return f"{self.architecture.key}-{self.network_sha256[:16]}"
+
+
+def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet: bool = False) -> dict[str, Any]:
+    """Write the folder `out` in one step and return its report; at once if it already holds exactly this.
+
+    Every form is compared with the network on real images before anything is said to have been exported. Raises
+    `UserError` when a form disagrees or a converter fails; then `out` is as it was before.
+    """
+    inputs = _inputs(job, settings)
+    finished = finished_export(out, inputs)
+    if finished is not None:
+        return finished
+    network = job.network.eval()
+    steps = len(settings.forms) + 3 + len(job.devices)
+    with atomic_directory(out) as folder, progress_bar(f"exporting {job.name}", steps, quiet=quiet) as advance:
+        write_architecture_file(folder / FILE, _described(job))
+        for name in settings.forms:
+            advance(0, note=name)
+            _convert(name, network, job.input_shape, folder)
+            advance()
+        differences = verify_forms(
+            network,
+            _real_images(job, settings.num_images),
+            folder=folder,
+            forms=settings.forms,
+            tolerance=settings.tolerance,
+        )
+        advance(note="scoring")
+        form = scored_form(settings.forms)
+        side, batch_size = job.architecture.resolution, settings.batch_size
+        selection = selection_score(folder, form, job.data, resolution=side, batch_size=batch_size)
+        advance(note="measuring" if job.devices else "")
+        measured = {device.name: _remeasure(job, settings, folder, device, advance) for device in job.devices}
+        test = _test_score(job, folder, form, batch_size)
+        report = {
+            "schema": SCHEMA,
+            "inputs": inputs,
+            "name": job.name,
+            "key": job.architecture.key,
+            "architecture": job.architecture.to_json(),
+            "network_sha256": job.network_sha256,
+            **(job.facts or {}),
+            "accuracy": {"selection": selection, "test": test},
+            "costs": exact_costs(job.space, job.architecture),
+            "latency": _latencies(job, measured),
+            "layers": describe_layers(job.space, job.architecture, job.latencies or {}),
+            "forms": {
+                name: {**_file_facts(folder / get_form(name).file), **asdict(differences[name])}
+                for name in settings.forms
+            },
+        }
+        write_json(folder / REPORT, report)
+        advance(note="")
+    return report
+
+
+def finished_export(out: Path, inputs: str) -> dict[str, Any] | None:
+    """The report in `out` if that was made from the same inputs and every file is still what was written."""
+    path = out / REPORT
+    if not path.exists():
+        return None
+    try:
+        report = read_json(path, "export report")
+        if report["schema"] != SCHEMA or report["inputs"] != inputs or not (out / FILE).exists():
+            return None
+        whole = all(file_digest(out / form["file"]) == form["sha256"] for form in report["forms"].values())
+    except (UserError, OSError, KeyError, TypeError, AttributeError):
+        return None  # damaged or of another version: export anew
+    return dict(report) if whole else None
+
+
+def _convert(name: str, network: GraphModule, input_shape: tuple[int, int, int], folder: Path) -> None:
+    form = get_form(name)
+    try:
+        form.write(network, input_shape=input_shape, folder=folder)
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # every converter has errors of its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"the network cannot be converted: {reason}",
+            key=f"forms.{name}",
+            hint="Nothing was exported; leave this form out to get the others",
+        ) from error
+
+
+def _real_images(job: ExportJob, num: int) -> torch.Tensor:
+    """The first `num` images of the selection split (all, if it has fewer)."""
+    images = []
+    for batch, _ in job.data.batches("selection", resolution=job.architecture.resolution, batch_size=num):
+        images.append(batch)
+        break
+    return torch.cat(images)
+
+
+def _remeasure(
+    job: ExportJob, settings: ExportSettings, folder: Path, device: DeviceSettings, advance: Any
+) -> dict[str, Any]:
+    entry = remeasure(
+        job.network,
+        network_sha256=job.network_sha256,
+        input_shape=job.input_shape,
+        folder=folder,
+        forms=settings.forms,
+        device=device,
+        journal=job.journal,
+    )
+    advance()
+    return entry
+
+
+def _test_score(job: ExportJob, folder: Path, form: str, batch_size: int) -> dict[str, Any] | None:
+    if not job.read_test:
+        return known_test_score(job.data, ledger=job.ledger, key=job.test_key)
+    side = job.architecture.resolution
+    return final_test_score(
+        folder, form, job.data, resolution=side, batch_size=batch_size, ledger=job.ledger, key=job.test_key
+    )
+
+
+def _latencies(job: ExportJob, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """device -> {"predicted_ms", "measured"}; null where there is no table, or nothing was measured."""
+    row = job.space.encode([job.architecture])
+    predicted = {device: float(table.evaluate(row)[0]) for device, table in (job.latencies or {}).items()}
+    return {
+        device: {"predicted_ms": predicted.get(device), "measured": measured.get(device)}
+        for device in dict.fromkeys([*predicted, *measured])
+    }
+
+
+def _described(job: ExportJob) -> ArchitectureFile:
+    data = job.data
+    preprocessing = Preprocessing(
+        resolution=job.architecture.resolution, in_channels=data.in_channels, mean=data.mean, std=data.std
+    )
+    return ArchitectureFile(job.space, job.architecture, preprocessing, data.class_names)
+
+
+def _file_facts(path: Path) -> dict[str, Any]:
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path)}
+
+
+def _inputs(job: ExportJob, settings: ExportSettings) -> str:
+    row = job.space.encode([job.architecture])
+    return digest(
+        {
+            "schema": SCHEMA,
+            "name": job.name,
+            "network": job.network_sha256,
+            "architecture": job.architecture.to_json(),
+            "space": job.space.fingerprint,
+            "splits": {split: job.data.split_sha256[split] for split in ("selection", "test")},
+            "read_test": job.read_test,
+            "devices": [device.model_dump(mode="json") for device in job.devices],
+            "predicted": {device: float(table.evaluate(row)[0]) for device, table in (job.latencies or {}).items()},
+            "facts": dict(job.facts or {}),
+            "settings": settings.model_dump(mode="json"),
+            "torch": torch.__version__,
+        }
+    )

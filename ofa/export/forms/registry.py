@@ -1,0 +1,49 @@
+"""Export forms by name. One file a form, one entry here; the file, and with it torch, is imported when it is asked
+for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ofa.export.forms.base import Form
+from search_spaces.common.errors import UserError
+from search_spaces.common.registry import Registry
+
+FORMS: Registry[Callable[[], Form]] = Registry("export form")
+
+
+@FORMS.register("safetensors")
+def _safetensors() -> Form:
+    from ofa.export.forms.safetensors import SafetensorsForm
+
+    return SafetensorsForm()
+
+
+@FORMS.register("pt2")
+def _pt2() -> Form:
+    from ofa.export.forms.pt2 import Pt2Form
+
+    return Pt2Form()
+
+
+@FORMS.register("onnx")
+def _onnx() -> Form:
+    from ofa.export.forms.onnx import OnnxForm
+
+    return OnnxForm()
+
+
+def get_form(name: str) -> Form:
+    """The form called `name`. Raises `UserError` for an unknown one, or when its converter is not installed."""
+    make = FORMS.get(name, key="forms")
+    try:
+        return make()
+    except ModuleNotFoundError as error:
+        package = (error.name or str(error)).split(".")[0]
+        raise UserError(
+            f"needs the package {package!r}, which is not installed",
+            key="forms",
+            value=name,
+            hint=f"pip install {package}",
+        ) from error

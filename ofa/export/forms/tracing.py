@@ -1,0 +1,22 @@
+"""Tracing a network into a `torch.export` program: any batch size, the same bytes every time, no paths of this
+machine.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
+
+#: what torch notes about where each node came from: source files and line numbers of the exporting machine
+_PROVENANCE = ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node", "torch_fn")
+
+
+def trace(network: GraphModule, input_shape: tuple[int, int, int]) -> ExportedProgram:
+    """The program of `network` in evaluation mode for images of (C, H, W) in batches of any size."""
+    examples = torch.zeros(2, *input_shape)  # two: torch.export takes a batch of one for a constant
+    program = torch.export.export(network.eval(), (examples,), dynamic_shapes=({0: Dim("batch", min=1)},))
+    for node in program.graph.nodes:
+        for key in _PROVENANCE:
+            node.meta.pop(key, None)
+    return program

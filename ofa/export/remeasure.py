@@ -1,0 +1,65 @@
+"""The latency of an export, measured on the device: of the file where the runtime takes files, else of the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch.fx import GraphModule
+
+from latency_tables.fingerprint import fingerprint
+from latency_tables.measure import measure_networks, measure_onnx_files
+from latency_tables.runtimes import get_runtime
+from latency_tables.settings import DeviceSettings
+from ofa.export.forms.registry import get_form
+from search_spaces.common.errors import UserError
+from search_spaces.common.files import append_line, digest, read_lines
+
+
+def remeasure(
+    network: GraphModule,
+    *,
+    network_sha256: str,
+    input_shape: tuple[int, int, int],
+    folder: Path,
+    forms: tuple[str, ...],
+    device: DeviceSettings,
+    journal: Path | None = None,
+) -> dict[str, Any]:
+    """{"median_ms", "p10_ms", "p90_ms", "count", "form"}; `form` is null where the network in memory was measured.
+
+    With a `journal` (JSON lines) a network is measured once per device and settings, whatever interrupts the export
+    after.
+    """
+    form = "onnx" if device.runtime == "onnxruntime" and "onnx" in forms else None
+    machine = fingerprint(get_runtime(device.runtime), threads=device.threads).model_dump()
+    key = digest([network_sha256, list(input_shape), form, device.model_dump(mode="json"), machine])
+    known = None if journal is None else _known(journal, key)
+    if known is not None:
+        return known
+    if form is None:
+        (measured,) = measure_networks([network], [input_shape], device)
+    else:
+        (measured,) = measure_onnx_files([folder / get_form(form).file], device)
+    entry = {
+        "median_ms": measured.median_ms,
+        "p10_ms": measured.p10_ms,
+        "p90_ms": measured.p90_ms,
+        "count": measured.count,
+        "form": form,
+    }
+    if journal is not None:
+        append_line(journal, {"key": key, "device": device.name, "network_sha256": network_sha256, "measured": entry})
+    return entry
+
+
+def _known(journal: Path, key: str) -> dict[str, Any] | None:
+    for number, line in enumerate(read_lines(journal, "measurement journal"), start=1):
+        if not isinstance(line, dict) or not isinstance(line.get("measured"), dict):
+            raise UserError(
+                f"line {number} is not a measurement", file=journal, hint="Delete the file to measure again"
+            )
+        if line.get("key") == key:
+            measured: dict[str, Any] = line["measured"]
+            return measured
+    return None

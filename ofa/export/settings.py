@@ -1,0 +1,37 @@
+"""The `export` section of a config."""
+
+from __future__ import annotations
+
+import pydantic
+
+from search_spaces.common.errors import UserError
+from search_spaces.common.settings import Settings
+
+
+class ExportSettings(Settings):
+    """Which forms the winners are written in, how closely the forms must agree, and whether winners are trained on
+    before.
+    """
+
+    forms: tuple[str, ...] = pydantic.Field(default=("safetensors", "pt2", "onnx"), min_length=1)
+    tolerance: float = pydantic.Field(default=1e-4, gt=0)
+    """Largest absolute difference of any logit between the network and any of its forms."""
+    num_images: int = pydantic.Field(default=64, ge=64)
+    """Real images (of the selection split) the forms are compared on."""
+    batch_size: int = pydantic.Field(default=256, ge=1)
+    finetune_epochs: int = pydantic.Field(default=0, ge=0)
+    """Epochs each winner is trained on alone, distilled from the largest subnet; 0 leaves it as the supernet has it."""
+    finetune_lr: float = pydantic.Field(default=1e-3, gt=0)
+    finetune_weight_decay: float = pydantic.Field(default=1e-2, ge=0)
+    finetune_batch_size: int = pydantic.Field(default=128, ge=2)
+
+    @pydantic.field_validator("forms")
+    @classmethod
+    def _known_and_distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        from ofa.export.forms.registry import FORMS
+
+        for name in names:
+            FORMS.get(name)
+        if len(set(names)) != len(names):
+            raise UserError("names a form twice")
+        return names

@@ -1,0 +1,77 @@
+"""The forms of one network compared on real images: nothing is handed over that computes something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ofa.export.forms.registry import get_form
+from search_spaces.common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far the logits of a form are from those of the network: the largest over all images and classes."""
+
+    max_abs: float
+    num_images: int
+
+
+def verify_forms(
+    network: Callable[[Tensor], Tensor], images: Tensor, *, folder: Path, forms: tuple[str, ...], tolerance: float
+) -> dict[str, Difference]:
+    """Load every form from `folder` and compare it with `network` on `images` (N, C, R, R).
+
+    Batches of several sizes go through, so that a form fixed to one size is found out. Raises `UserError`, naming the
+    form and the difference, where a logit is off by more than `tolerance` or not finite, or the most likely class is
+    another one.
+    """
+    with torch.inference_mode():
+        expected = network(images)
+        return {
+            name: _compare(expected, _outputs(name, folder, images), name=name, tolerance=tolerance) for name in forms
+        }
+
+
+def _outputs(name: str, folder: Path, images: Tensor) -> Tensor:
+    form = get_form(name)
+    try:
+        predict = form.load(folder)
+        return torch.cat([predict(batch) for batch in _uneven_batches(images)])
+    except UserError:
+        raise
+    except Exception as error:  # every runtime has errors of its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the form {name!r} does not run: {reason}", file=form.file) from error
+
+
+def _compare(expected: Tensor, found: Tensor, *, name: str, tolerance: float) -> Difference:
+    file = get_form(name).file
+    if found.shape != expected.shape:
+        shapes = f"{tuple(found.shape)}, not {tuple(expected.shape)}"
+        raise UserError(f"the form {name!r} gives outputs of shape {shapes}", file=file)
+    if not torch.isfinite(found).all():
+        raise UserError(f"the form {name!r} gives outputs that are not finite", file=file)
+    difference, num = float((expected - found).abs().max()), len(expected)
+    if difference > tolerance:
+        raise UserError(
+            f"the form {name!r} differs from the network by {difference:.3g} on {num} real images; "
+            f"at most {tolerance:g} is allowed",
+            file=file,
+        )
+    moved = int((expected.argmax(dim=1) != found.argmax(dim=1)).sum())
+    if moved:
+        message = (
+            f"the form {name!r} puts {moved} of {num} real images into another class (difference {difference:.3g})"
+        )
+        raise UserError(message, file=file)
+    return Difference(max_abs=difference, num_images=num)
+
+
+def _uneven_batches(images: Tensor) -> list[Tensor]:
+    """One image alone, then two, then the rest."""
+    return [batch for batch in (images[:1], images[1:3], images[3:]) if len(batch)]

@@ -1,0 +1,204 @@
+"""The folder that an export leaves: whole, verified, the same every time, and usable without this project."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.fx import GraphModule
+
+from latency_tables.settings import DeviceSettings
+from ofa.export.export import ExportJob, export_network
+from ofa.export.forms.onnx import OnnxForm
+from ofa.export.forms.registry import FORMS
+from ofa.export.forms.safetensors import load_network
+from ofa.export.settings import ExportSettings
+from search_spaces.common.errors import UserError
+from search_spaces.common.files import file_digest, read_lines
+from trainers.data import ImageData
+
+DEVICE = DeviceSettings(name="here", runtime="onnxruntime", rounds=2, min_rounds=2, sample_ms=0.1, warmup=1)
+
+
+@pytest.fixture(scope="module")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, network: GraphModule, architecture, space, data: ImageData
+) -> tuple[ExportJob, Path, dict]:
+    """One export in all forms, measured, shared by the tests that only read it."""
+    folder = tmp_path_factory.mktemp("run")
+    table = space.cost_of(lambda operator: 1e-6 * float(operator.macs()), constant=0.01)
+    job = ExportJob(
+        name="small",
+        network=network,
+        architecture=architecture,
+        space=space,
+        data=data,
+        ledger=folder / "test_ledger.jsonl",
+        read_test=True,
+        devices=(DEVICE,),
+        latencies={"here": table},
+        journal=folder / "measurements.jsonl",
+    )
+    report = export_network(job, out=folder / "small", settings=ExportSettings(), quiet=True)
+    return job, folder / "small", report
+
+
+def test_all_files_are_there_and_as_the_report_says(exported: tuple[ExportJob, Path, dict]) -> None:
+    _, out, report = exported
+    names = {"architecture.json", "report.json", *(form["file"] for form in report["forms"].values())}
+    assert names == {path.name for path in out.iterdir()} and set(report["forms"]) == set(FORMS.names())
+    for form in report["forms"].values():
+        assert (
+            form["sha256"] == file_digest(out / form["file"]) and form["bytes"] == (out / form["file"]).stat().st_size
+        )
+        assert form["num_images"] >= 64 and form["max_abs"] <= 1e-4
+    assert json.loads((out / "report.json").read_text()) == report
+    assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_costs_layers_and_latency(exported: tuple[ExportJob, Path, dict]) -> None:
+    job, _, report = exported
+    assert report["costs"]["params"] == sum(parameter.numel() for parameter in job.network.parameters())
+    latency = report["latency"]["here"]
+    assert latency["measured"]["median_ms"] > 0 and latency["measured"]["form"] == "onnx"
+    assert sum(layer["latency"]["here"]["ms"] for layer in report["layers"]) == pytest.approx(latency["predicted_ms"])
+    assert sum(layer["latency"]["here"]["share"] for layer in report["layers"]) == pytest.approx(1)
+    assert [layer["slot"] for layer in report["layers"]] == [
+        *(slot for slot, _ in job.space.network(job.architecture)),
+        "overhead",
+    ]
+
+
+def test_scores_are_those_of_the_file(exported: tuple[ExportJob, Path, dict]) -> None:
+    job, out, report = exported
+    network = load_network(out)
+    correct, num = 0, 0
+    for images, labels in job.data.batches("selection", resolution=job.architecture.resolution, batch_size=50):
+        with torch.inference_mode():
+            correct += int((network(images).argmax(1) == labels).sum())
+        num += len(labels)
+    assert report["accuracy"]["selection"]["accuracy"] == pytest.approx(correct / num, abs=1e-9)
+    assert report["accuracy"]["test"]["num_images"] == job.data.size("test")
+
+
+def test_a_second_export_does_nothing_again(exported: tuple[ExportJob, Path, dict]) -> None:
+    job, out, report = exported
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    ledger = job.ledger.read_text()
+    assert export_network(job, out=out, settings=ExportSettings(), quiet=True) == report
+    assert before == {path.name: path.stat().st_mtime_ns for path in out.iterdir()} and job.ledger.read_text() == ledger
+
+
+def test_a_damaged_export_is_made_again_from_the_same_readings(
+    exported: tuple[ExportJob, Path, dict], tmp_path
+) -> None:
+    job, _, report = exported
+    out = tmp_path / "again"
+    first = export_network(job, out=out, settings=ExportSettings(forms=("onnx", "safetensors")), quiet=True)
+    (out / "model.onnx").write_bytes(b"damaged")
+    second = export_network(job, out=out, settings=ExportSettings(forms=("onnx", "safetensors")), quiet=True)
+    assert first == second and file_digest(out / "model.onnx") == first["forms"]["onnx"]["sha256"]
+    assert first["forms"]["onnx"]["sha256"] == report["forms"]["onnx"]["sha256"]  # the same bytes every time
+    assert first["latency"] == report["latency"]  # measured once
+    assert len([line for line in read_lines(job.ledger, "ledger") if line["event"] == "scored"]) == 1
+    assert len(read_lines(job.journal, "journal")) == 1
+
+
+_OUTSIDE = """
+import sys
+{code}
+project = {{"ofa", "search_spaces", "latency_tables", "trainers", "predictors"}}
+assert not project & {{name.partition(".")[0] for name in sys.modules}}, "imports this project"
+for name in project:
+    try:
+        __import__(name)
+    except ImportError:
+        continue
+    raise SystemExit(name + " can be imported: this test proves nothing")
+"""
+_PT2 = """
+import torch
+network = torch.export.load("model.pt2").module()
+images = torch.load("images.pt", weights_only=True)
+with torch.inference_mode():
+    logits = torch.cat([network(images[:1]), network(images[1:])])
+torch.save(logits, "pt2.pt")
+"""
+_ONNX = """
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession("model.onnx")
+images = numpy.load("images.npy")
+logits = numpy.concatenate([session.run(None, {"image": part})[0] for part in (images[:1], images[1:])])
+numpy.save("onnx.npy", logits)
+assert "torch" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+def test_forms_run_without_this_project(exported: tuple[ExportJob, Path, dict], tmp_path: Path, form: str) -> None:
+    import numpy as np
+
+    job, out, _ = exported
+    images = next(iter(job.data.batches("selection", resolution=job.architecture.resolution, batch_size=9)))[0]
+    (tmp_path / f"model.{form}").write_bytes((out / f"model.{form}").read_bytes())
+    torch.save(images, tmp_path / "images.pt")
+    np.save(tmp_path / "images.npy", images.numpy())
+    script = _OUTSIDE.format(code=_PT2 if form == "pt2" else _ONNX)
+    # -S -I: neither the working directory nor an installed copy of the project; the libraries come by path
+    paths = [path for path in sys.path if path.endswith("site-packages")]
+    bare = tmp_path / "libraries"
+    bare.mkdir()
+    for folder in map(Path, paths):
+        for entry in folder.iterdir():
+            if not entry.name.startswith(("__editable__", "ofa")) and entry.suffix != ".pth":
+                (bare / entry.name).symlink_to(entry)
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(bare)!r}); exec({script!r})"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    with torch.inference_mode():
+        expected = job.network(images)
+    found = (
+        torch.load(tmp_path / "pt2.pt", weights_only=True)
+        if form == "pt2"
+        else torch.from_numpy(np.load(tmp_path / "onnx.npy"))
+    )
+    assert (expected - found).abs().max() <= 1e-4
+
+
+def test_files_name_no_path_of_this_machine(exported: tuple[ExportJob, Path, dict]) -> None:
+    _, out, _ = exported
+    for path in out.iterdir():
+        content = path.read_bytes()
+        assert b"site-packages" not in content and str(Path.cwd()).encode() not in content, path.name
+
+
+def test_a_failing_converter_leaves_no_half_export(
+    job: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: OnnxForm, *arguments: object, **more: object) -> None:
+        raise RuntimeError("no conversion for aten::special")
+
+    monkeypatch.setattr(OnnxForm, "write", fail)
+    settings = ExportSettings(forms=("safetensors", "onnx"))
+    with pytest.raises(UserError, match=r"onnx.*aten::special"):
+        export_network(job, out=tmp_path / "small", settings=settings, quiet=True)
+    assert list(tmp_path.iterdir()) == []  # nothing exported, nothing left over, the test split not read
+
+
+def test_an_ad_hoc_export_does_not_read_the_test_split(job: ExportJob, tmp_path: Path) -> None:
+    settings = ExportSettings(forms=("safetensors",))
+    report = export_network(replace(job, read_test=False), out=tmp_path / "one", settings=settings, quiet=True)
+    assert report["accuracy"]["test"] is None and not job.ledger.exists()
+    scored = export_network(job, out=tmp_path / "two", settings=settings, quiet=True)
+    again = export_network(replace(job, read_test=False), out=tmp_path / "three", settings=settings, quiet=True)
+    assert again["accuracy"]["test"]["accuracy"] == scored["accuracy"]["test"]["accuracy"]
