@@ -182,9 +182,10 @@ class SearchSpace:
         return tuple(sorted({self.genome.driver[choice] for choice in slot.choices}))
 
     def slot_operators(self, slot: Slot) -> list[Operator]:
-        """The distinct operators that can stand in this slot."""
+        """The distinct operators that can stand in this slot (known by its name: it may come from an equal space)."""
         known, numbers = self._operator_numbers
-        return [known[i] for i in np.unique(numbers[self.slots.index(slot)]) if i >= 0]
+        number = [own.name for own in self.slots].index(slot.name)
+        return [known[i] for i in np.unique(numbers[number]) if i >= 0]
 
     def operators(self) -> dict[str, Operator]:
         """Every distinct operator of the space by its key, in the order of the slots: what a table must hold."""
