@@ -1,0 +1,279 @@
+"""The other half of the conformance suite: supernets and extracted networks of every registered space, and costs
+against torch's own counters.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils.flop_counter import FlopCounterMode
+
+from search_spaces.plain import build_network, build_operator
+from search_spaces.supernet import Supernet, build_supernet
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# -- the extracted network is the active one ---------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_extracted_output_equals_active_output(supernet, subnets, helpers):
+    spread = []
+    for architecture, network in subnets:
+        x = helpers.images(architecture)
+        active = supernet(x, architecture)
+        assert (network(x) - active).abs().max() <= 1e-5
+        spread.append(active.std())
+    assert min(spread) > 1e-3  # the comparison is between numbers that say something
+
+
+def test_extracted_network_trains_like_the_active_one(space, supernet, helpers):
+    """Train mode: batch statistics, running statistics after the step, and gradients, in double precision."""
+    for architecture in helpers.random_architectures(space, 4, seed=1):
+        active = copy.deepcopy(supernet).double().train()
+        network = active.extract(architecture)
+        x = helpers.images(architecture, num=4).double()
+        outputs = []
+        for model, arguments in ((active, (x, architecture)), (network, (x,))):
+            torch.manual_seed(0)  # the same dropout
+            outputs.append(model(*arguments))
+            outputs[-1].square().sum().backward()
+        assert torch.allclose(*outputs, rtol=0, atol=1e-9)
+        for name, buffer in network.named_buffers():
+            if "running" in name:
+                assert torch.allclose(active.slots.get_buffer(name)[: len(buffer)], buffer, atol=1e-12)
+        compare_gradients(active, network)
+
+
+def compare_gradients(active: Supernet, network: fx.GraphModule) -> None:
+    """Gradients reach only the slices in use, and there they are those of the extracted network."""
+    plain = dict(network.named_parameters())
+    for name, parameter in active.slots.named_parameters():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
+        if name not in plain:
+            if "transform" not in name:
+                assert not gradient.any(), f"{name} belongs to a slot that is switched off"
+            continue
+        part = tuple(slice(side) for side in plain[name].shape[:2])
+        if parameter.shape[2:] == plain[name].shape[2:]:  # else the kernel is made from a larger one
+            assert torch.allclose(gradient[part], plain[name].grad, rtol=1e-6, atol=1e-9), name
+        assert gradient[part].any(), f"{name} gets no gradient"
+        gradient[part] = 0
+        assert not gradient.any(), f"{name}: a gradient outside the slice in use"
+
+
+def test_largest_network_is_an_ordinary_module(space, supernet, subnets, helpers):
+    """Its extracted state loads into the supernet by name; only what smaller networks need besides is missing."""
+    architecture, network = subnets[1]
+    assert architecture == space.decode(space.largest())[0]
+    other = build_supernet(space, seed=5).eval()
+    missing, unexpected = other.slots.load_state_dict(network.state_dict(), strict=False)
+    assert not unexpected
+    assert all("transform" in name for name in missing)
+    x = helpers.images(architecture)
+    with torch.no_grad():
+        assert torch.allclose(other(x, architecture), supernet(x, architecture), rtol=0, atol=1e-6)
+
+
+def test_extracted_networks_hold_torch_modules_only(subnets):
+    for _, network in subnets:
+        for module in network.modules():
+            assert type(module).__module__.startswith("torch.")
+        for node in network.graph.nodes:
+            assert node.op in ("placeholder", "call_module", "call_function", "output")
+            assert node.op != "call_function" or node.target.__module__ in ("_operator", "operator")
+
+
+def test_extracting_copies(space, helpers):
+    architecture = helpers.random_architectures(space, 2)[0]
+    supernet = build_supernet(space, seed=0)
+    network = supernet.extract(architecture)
+    before = copy.deepcopy(supernet.state_dict())
+    with torch.no_grad():
+        for tensor in (*network.parameters(), *network.buffers()):
+            tensor.zero_()
+    assert all(torch.equal(before[name], tensor) for name, tensor in supernet.state_dict().items())
+    assert network.training
+    assert not supernet.eval().extract(architecture).training
+
+
+def test_seeded_weights_leave_the_global_generator_alone(space):
+    torch.manual_seed(7)
+    state = torch.random.get_rng_state()
+    first = build_supernet(space, seed=3).state_dict()
+    assert torch.equal(state, torch.random.get_rng_state())
+    torch.rand(5)
+    second = build_supernet(space, seed=3).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    third = build_supernet(space, seed=4).state_dict()
+    assert not all(torch.equal(first[name], third[name]) for name in first)
+
+
+# -- channel sorting ---------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_sorting_channels_leaves_the_largest_network_unchanged(space, supernet, helpers):
+    model = copy.deepcopy(supernet).double()
+    smallest, largest = space.decode(np.array([space.smallest(), space.largest()]))
+    x, small_x = helpers.images(largest).double(), helpers.images(smallest).double()
+    before, small_before = model(x, largest), model(small_x, smallest)
+    model.sort_channels()
+    assert torch.allclose(model(x, largest), before, rtol=0, atol=1e-9)
+    assert not torch.allclose(model(small_x, smallest), small_before, rtol=0, atol=1e-3)
+    state = copy.deepcopy(model.state_dict())
+    model.sort_channels()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, state[name]), f"{name}: sorting what is sorted changes it"
+
+
+@torch.no_grad()
+def test_sorting_channels_keeps_what_is_trained(space, supernet, helpers):
+    for seed in range(2):
+        trained = helpers.part_of(space, seed)
+        model = copy.deepcopy(supernet).double()
+        architectures = [
+            *trained.decode(trained.sample(8, np.random.default_rng(seed))),
+            *space.decode(space.largest()),
+        ]
+        inputs = [helpers.images(architecture).double() for architecture in architectures]
+        before = [model(x, architecture) for x, architecture in zip(inputs, architectures, strict=True)]
+        state = copy.deepcopy(model.state_dict())
+        model.sort_channels(trained)
+        assert any(not torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+        for x, architecture, expected in zip(inputs, architectures, before, strict=True):
+            assert torch.allclose(model(x, architecture), expected, rtol=0, atol=1e-9)
+
+
+# -- costs against the extracted network -------------------------------------------------------------------------------
+
+
+def test_macs_equal_the_flop_counter(space, subnets, helpers):
+    counted = []
+    for architecture, network in subnets[::2]:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(helpers.images(architecture, num=1))
+        counted.append(counter.get_total_flops() / 2)
+    assert space.cost("macs").evaluate(space.encode([a for a, _ in subnets[::2]])).tolist() == counted
+
+
+def test_params_equal_the_parameter_count(space, subnets):
+    counted = [sum(parameter.numel() for parameter in network.parameters()) for _, network in subnets]
+    assert space.cost("params").evaluate(space.encode([a for a, _ in subnets])).tolist() == counted
+
+
+@pytest.fixture(scope="module")
+def folded(subnets):
+    """The extracted networks as deployed: batch norm folded into the convolution before it."""
+    return [(architecture, fold(network)) for architecture, network in subnets[::2]]
+
+
+def fold(network: fx.GraphModule) -> fx.GraphModule:
+    network = fx.GraphModule(network, copy.deepcopy(network.graph))  # a tree of its own over the same layers
+    modules = dict(network.named_modules())
+    for node in list(network.graph.nodes):
+        if node.op == "call_module" and isinstance(modules[node.target], nn.BatchNorm2d):
+            convolution = node.args[0]
+            assert len(convolution.users) == 1
+            fused = fuse_conv_bn_eval(modules[convolution.target], modules[node.target])
+            network.set_submodule(convolution.target, fused)
+            node.replace_all_uses_with(convolution)
+            network.graph.erase_node(node)
+    network.recompile()
+    return network
+
+
+def test_flash_equals_the_bytes_of_the_folded_network(space, subnets, folded, helpers):
+    sizes = {"float32": (4, 4), "float16": (2, 2), "int8": (1, 4)}  # bytes of a weight and of a bias
+    for dtype, (weight_bytes, bias_bytes) in sizes.items():
+        counted = []
+        for _, network in folded:
+            layers = [layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+            weights = sum(layer.weight.numel() for layer in layers)
+            biases = sum(layer.bias.numel() for layer in layers if layer.bias is not None)
+            counted.append(weights * weight_bytes + biases * bias_bytes)
+        assert space.cost("flash", dtype).evaluate(space.encode([a for a, _ in folded])).tolist() == counted
+    (architecture, network), (_, plain) = folded[0], subnets[0]
+    x = helpers.images(architecture)
+    with torch.no_grad():
+        assert torch.allclose(network(x), plain(x), atol=1e-4)
+
+
+class Liveness(fx.Interpreter):
+    """Runs a folded network and keeps count of the activation buffers alive: every convolution, pooling and linear
+    layer fills a new buffer, everything else works in the buffer of its first argument, and a buffer lives until the
+    last node that reads it, or works in it, has run.
+    """
+
+    ALLOCATES = (nn.Conv2d, nn.Linear, nn.AdaptiveAvgPool2d)
+
+    def peak(self, x: torch.Tensor) -> int:
+        """Elements alive at once at the worst moment, for one image."""
+        self.buffer: dict[fx.Node, fx.Node] = {}
+        self.elements: dict[fx.Node, int] = {}
+        with torch.no_grad():
+            self.run(x)
+        order = {node: number for number, node in enumerate(self.module.graph.nodes)}
+        last: dict[fx.Node, int] = {}
+        for node, buffer in self.buffer.items():
+            last[buffer] = max([last.get(buffer, 0), order[node], *(order[u] for u in node.users if u.op != "output")])
+        moments = range(len(order))
+        return max(sum(size for b, size in self.elements.items() if order[b] <= now <= last[b]) for now in moments)
+
+    def run_node(self, node: fx.Node) -> object:
+        value = super().run_node(node)
+        if node.op == "output":
+            return value
+        new = node.op == "placeholder" or (
+            node.op == "call_module" and isinstance(self.fetch_attr(str(node.target)), self.ALLOCATES)
+        )
+        self.buffer[node] = node if new else self.buffer[node.args[0]]
+        if new:
+            self.elements[node] = math.prod(value.shape)
+        assert math.prod(value.shape) == self.elements[self.buffer[node]], f"{node} does not fit its buffer"
+        return value
+
+
+def test_peak_memory_equals_traced_liveness(space, folded, helpers):
+    rows = space.encode([architecture for architecture, _ in folded])
+    peaks = np.array([Liveness(network).peak(helpers.images(a, num=1)) for a, network in folded])
+    for dtype, size in (("float32", 4), ("float16", 2), ("int8", 1)):
+        assert space.cost("peak_memory", dtype).evaluate(rows).tolist() == (peaks * size).tolist()
+
+
+def test_operators_stand_alone(space):
+    """Each kind of operator as a module of its own: its shapes, and its own costs."""
+    rng = np.random.default_rng(0)
+    operators = list(space.operators().values())
+    for number in rng.choice(len(operators), size=min(len(operators), 20), replace=False):
+        operator = operators[number]
+        module = build_operator(operator).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            out = module(torch.zeros(1, *operator.input_shape))
+        assert out.shape[1] == operator.out_channels
+        assert out.ndim == 2 or out.shape[2:] == (operator.output_resolution, operator.output_resolution)
+        assert counter.get_total_flops() == 2 * operator.macs()
+        assert sum(parameter.numel() for parameter in module.parameters()) == operator.params()
+
+
+def test_fresh_network_is_like_an_extracted_one(space, subnets):
+    for architecture, network in subnets[:3]:
+        fresh = build_network(space, architecture)
+        assert {n: t.shape for n, t in fresh.state_dict().items()} == {
+            n: t.shape for n, t in network.state_dict().items()
+        }
+        assert all(torch.isfinite(tensor).all() for tensor in fresh.state_dict().values())
