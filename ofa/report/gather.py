@@ -1,0 +1,225 @@
+"""From the files of a run to one dictionary: the content of `report.json`, and all that the page shows."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ofa.export.layers import describe_layers, exact_costs
+from ofa.export.winners import FOLDER
+from ofa.report.sources import Sources, read_sources
+from search_spaces import Architecture, SearchSpace
+from search_spaces.costs import CostTable
+
+SCHEMA = 1
+_PACKAGES = ("ofa-nas", "torch", "timm", "numpy", "onnx", "onnxscript", "onnxruntime", "scikit-learn", "safetensors")
+
+
+def gather(run: Path) -> dict[str, Any]:
+    """The report of a run, finished or not. `missing` lists what is not there yet and the command that makes it.
+
+    Accuracies are shares in 0..1, latencies ms, `peak_memory` and `flash` bytes. Raises `UserError` as `read_sources`.
+    """
+    found = read_sources(run)
+    latencies = {} if found.space is None else {name: table.cost(found.space) for name, table in found.tables.items()}
+    return {
+        "schema": SCHEMA,
+        "name": str(found.config.get("name", Path(run).name)),
+        "missing": [asdict(item) for item in found.missing],
+        "reproduce": {
+            "command": "ofa run config.yaml",
+            "config": found.config,
+            "versions": versions(),
+            "weights_sha256": None if found.supernet is None else found.supernet["weights_sha256"],
+        },
+        "data": _data(found),
+        "space": _space(found),
+        "devices": {name: _device(found, name, latencies.get(name)) for name in found.tables},
+        "training": _training(found),
+        "records": _records(found, latencies),
+        "predictor": _predictor(found),
+        "fronts": {} if found.search is None else found.search["fronts"],
+        "winners": _winners(found, latencies),
+        "reference": found.reference,
+        "test_readings": _test_readings(found),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python, system and the packages that decide results."""
+    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _data(found: Sources) -> dict[str, Any] | None:
+    if found.supernet is None:
+        return None
+    data = found.supernet["data"]
+    sizes, hashes = data.get("split_sizes", {}), data.get("split_sha256", {})
+    return {
+        "name": data.get("name"),
+        "class_names": data.get("class_names", []),
+        "image_size": data.get("image_size"),
+        "in_channels": data.get("in_channels"),
+        "splits": [{"split": split, "images": sizes.get(split), "sha256": hashes.get(split)} for split in hashes],
+    }
+
+
+def _space(found: Sources) -> dict[str, Any] | None:
+    space = found.space
+    if space is None:
+        return None
+    ends = {}
+    for metric in ("macs", "params", "peak_memory", "flash"):
+        table = space.cost(metric)
+        ends[metric] = {"smallest": table.minimum()[0], "largest": table.maximum()[0]}
+    return {"name": space.name, "fingerprint": space.fingerprint, "size": space.size, "costs": ends}
+
+
+def _device(found: Sources, name: str, cost: CostTable | None) -> dict[str, Any]:
+    table = found.tables[name]
+    heldout = table.heldout
+    return {
+        "machine": table.device.model_dump(mode="json"),
+        "created": table.created,
+        "num_operators": len(table.entries),
+        "correction": table.correction.model_dump(mode="json"),
+        "conditions": table.conditions.model_dump(mode="json"),
+        "range_ms": None if cost is None else [cost.minimum()[0], cost.maximum()[0]],
+        "heldout": {
+            "mape": heldout.mape,
+            "share_within_10": heldout.within_10,
+            "kendall_tau": heldout.kendall_tau,
+            "num": heldout.num,
+            "pairs": [
+                {
+                    "key": Architecture.from_json(pair.architecture).key,
+                    "predicted_ms": pair.predicted_ms,
+                    "measured_ms": pair.measured_ms,
+                }
+                for pair in heldout.pairs
+            ],
+        },
+    }
+
+
+def _training(found: Sources) -> dict[str, Any]:
+    """Curves by role of the subnet: label -> [[step, value], ...]."""
+    accuracy: dict[str, list[list[float]]] = {}
+    loss: dict[str, list[list[float]]] = {}
+    phases: list[dict[str, Any]] = []
+    for line in found.training:
+        step = line.get("step", 0)
+        if not phases or phases[-1]["name"] != line.get("phase"):
+            phases.append({"name": line.get("phase"), "step": step})
+        if line.get("kind") == "step":
+            for role, value in line.get("loss", {}).items():
+                if math.isfinite(value):
+                    loss.setdefault(role, []).append([step, value])
+        elif line.get("kind") == "evaluation":
+            for role, result in line.items():
+                if isinstance(result, Mapping) and "accuracy" in result:
+                    accuracy.setdefault(role, []).append([step, result["accuracy"]])
+    steps = None if found.supernet is None else found.supernet.get("step")
+    return {"steps": steps, "phases": phases, "accuracy": accuracy, "loss": loss}
+
+
+def _records(found: Sources, latencies: Mapping[str, CostTable]) -> list[dict[str, Any]]:
+    """One entry per evaluated subnet, most accurate first."""
+    records, space = found.records, found.space
+    if records is None or space is None:
+        return []
+    costs = {metric: space.cost(metric).evaluate(records.population) for metric in ("macs", "params")}
+    times = {device: table.evaluate(records.population) for device, table in latencies.items()}
+    architectures = space.decode(records.population)
+    order = np.lexsort((np.arange(len(records)), -records.accuracies))
+    return [
+        {
+            "key": records.keys[i],
+            "origin": records.origins[i],
+            "accuracy": float(records.accuracies[i]),
+            **{metric: int(values[i]) for metric, values in costs.items()},
+            "latency": {device: float(values[i]) for device, values in times.items()},
+            "architecture": architectures[i].to_json(),
+        }
+        for i in order
+    ]
+
+
+def _predictor(found: Sources) -> dict[str, Any] | None:
+    """The grade on held-out records; and predictions that were checked after: every candidate the search tried."""
+    predictor = found.predictor
+    if predictor is None:
+        return None
+    checked: dict[str, dict[str, Any]] = {}
+    for budget in [] if found.search is None else found.search["budgets"]:
+        for candidate in budget["candidates"]:
+            if candidate["selection_accuracy"] is not None:
+                accuracy = candidate["selection_accuracy"]
+                checked[candidate["key"]] = {"predicted": candidate["predicted_accuracy"], "accuracy": accuracy}
+    return {
+        "model": predictor.name,
+        "grade": asdict(predictor.grade),
+        "checked": [{"key": key, **facts} for key, facts in checked.items()],
+    }
+
+
+def _winners(found: Sources, latencies: Mapping[str, CostTable]) -> list[dict[str, Any]]:
+    if found.search is None or found.space is None:
+        return []
+    return [
+        _winner(budget, found.exports.get(budget["name"]), found.space, latencies)
+        for budget in found.search["budgets"]
+    ]
+
+
+def _winner(
+    budget: dict[str, Any], export: dict[str, Any] | None, space: SearchSpace, latencies: Mapping[str, CostTable]
+) -> dict[str, Any]:
+    winner = budget["winner"]
+    architecture = Architecture.from_json(winner["architecture"])
+    statuses = [candidate["status"] for candidate in budget["candidates"]]
+    return {
+        "budget": budget["name"],
+        "limits": budget["limits"],
+        "written": budget["written"],
+        "key": winner["key"],
+        "architecture": winner["architecture"],
+        "predicted_accuracy": winner["predicted_accuracy"],
+        "predicted_costs": winner["predicted_costs"],
+        "measured": winner["measured"],
+        "selection_accuracy": winner["selection_accuracy"],
+        "costs": exact_costs(space, architecture),
+        "layers": describe_layers(space, architecture, latencies),
+        "search": {
+            "algorithm": budget["algorithm"],
+            "num_scored": budget["num_scored"],
+            "rounds": budget["rounds"],
+            "num_candidates": len(statuses),
+            "num_rejected": statuses.count("rejected"),
+        },
+        "export": None if export is None else _export(export, budget["name"]),
+    }
+
+
+def _export(export: dict[str, Any], name: str) -> dict[str, Any]:
+    keys = ("accuracy", "latency", "forms", "finetuning", "network_sha256")
+    return {"folder": f"{FOLDER}/{name}", **{key: export.get(key) for key in keys}}
+
+
+def _test_readings(found: Sources) -> dict[str, int]:
+    """How often the test split was opened, and how many networks have a score on it."""
+    events = [line.get("event") for line in found.ledger]
+    return {"opened": events.count("opened"), "scored": events.count("scored")}
