@@ -6,7 +6,8 @@ Members differ by their start and by the records they see (bagging); their disag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,8 @@ class MLPEnsemble:
         inputs, wanted = (encodings - centre) / scale, (targets - mean) / deviation
         rng = np.random.default_rng([seed, len(targets)])
         shares = _bags(groups, rng)
-        parameters = _train(inputs, wanted, shares, rng)
+        with _one_thread():
+            parameters = _train(inputs, wanted, shares, rng)
         outputs = _forward(parameters, inputs)
         unseen = shares == 0  # an out-of-bag residual is an honest one
         error = float(np.sqrt(np.mean((outputs - wanted)[unseen] ** 2))) if unseen.any() else 1.0
@@ -87,8 +89,21 @@ def _bags(groups: npt.NDArray[np.int64], rng: np.random.Generator) -> Floats:
     return np.asarray(kept[:, inverse])
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """So small a network is trained fastest by one thread, and then its weights do not depend on their number."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _train(inputs: Floats, wanted: Floats, shares: Floats, rng: np.random.Generator) -> dict[str, Floats]:
-    """Full-batch AdamW with a cosine learning rate, in float64 so that the number of threads does not show."""
+    """Full-batch AdamW with a cosine learning rate."""
     import torch
     from torch.nn import functional
 

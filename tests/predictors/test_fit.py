@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from predictors.features import Encoder
+from predictors.fit import fit_records, inputs_digest, split_heldout
+from predictors.models import MODELS
+from predictors.record_file import Records
+from predictors.settings import PredictorSettings
+from predictors.storage import write_predictor
+from search_spaces import SearchSpace
+from search_spaces.common.errors import UserError
+
+Make = Callable[..., Records]
+SETTINGS = PredictorSettings(bootstrap=200)
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_every_model_beats_the_baselines_and_gives_sound_intervals(
+    space: SearchSpace, make_records: Make, truth, name: str
+) -> None:
+    predictor = fit_records(space, make_records(150), SETTINGS.model_copy(update={"candidates": (name,)}))
+    grade = predictor.grade
+    assert predictor.name == name
+    assert (grade.num_records, grade.num_heldout) == (150, 30)
+    for baseline in grade.baselines.values():
+        assert grade.predictor.tau.value > baseline.tau.value + 0.1
+        assert grade.predictor.rmse.value < baseline.rmse.value
+    assert grade.predictor.tau.lower <= grade.predictor.tau.value <= grade.predictor.tau.upper
+    fresh = space.sample(2000, np.random.default_rng(99))
+    prediction = predictor.predict(space, fresh)
+    true = truth(fresh) + 0.001 * np.random.default_rng(3).normal(size=2000)
+    assert scipy.stats.kendalltau(prediction.mean, true).statistic > 0.85
+    assert 0.8 <= np.mean((prediction.lower <= true) & (true <= prediction.upper)) <= 0.99
+    assert (prediction.lower <= prediction.mean).all()
+    assert (prediction.mean <= prediction.upper).all()
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_models_survive_their_arrays(name: str) -> None:
+    rng = np.random.default_rng(0)
+    encodings, targets = rng.random((40, 6)), rng.random(40)
+    model = MODELS.get(name).fit(encodings, targets, np.arange(40), seed=1)
+    again = MODELS.get(name).from_arrays(model.arrays(), num_features=6)
+    for end in ("mean", "lower", "upper"):
+        assert np.array_equal(getattr(model.predict(encodings), end), getattr(again.predict(encodings), end))
+    with pytest.raises(ValueError, match="shape"):
+        MODELS.get(name).from_arrays(model.arrays(), num_features=7)
+    broken = dict(model.arrays())
+    first = next(iter(broken))
+    broken[first] = np.full_like(broken[first], np.nan)
+    with pytest.raises(ValueError, match="finite"):
+        MODELS.get(name).from_arrays(broken, num_features=6)
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_constant_accuracies_are_no_trouble(name: str) -> None:
+    model = MODELS.get(name).fit(np.random.default_rng(0).random((12, 3)), np.full(12, 2.0), np.arange(12), seed=0)
+    assert model.predict(np.zeros((2, 3))).mean == pytest.approx(2.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("group_size", [1, 3])
+def test_the_ridge_error_is_that_of_refitting_without_each_group(group_size: int) -> None:
+    rng = np.random.default_rng(0)
+    encodings = rng.random((24, 5))
+    targets = encodings @ rng.normal(size=5) + 0.3 * rng.normal(size=24)
+    groups = np.arange(24) // group_size
+    errors = []
+    for penalty in np.logspace(-3, 3, 25):
+        residuals = []
+        for group in np.unique(groups):
+            inside = groups == group
+            centre = encodings[~inside].mean(axis=0)
+            known = encodings[~inside] - centre
+            weights = np.linalg.solve(known.T @ known + penalty * np.eye(5), known.T @ targets[~inside])
+            residuals += list(targets[inside] - targets[~inside].mean() - (encodings[inside] - centre) @ weights)
+        errors.append(np.sqrt(np.mean(np.square(residuals))))
+    found = MODELS.get("ridge").fit(encodings, targets, groups, seed=0).arrays()["error"][0]
+    assert found == pytest.approx(min(errors), rel=1e-6)
+
+
+def test_same_records_same_bytes_and_new_ones_keep_the_holdout(
+    space: SearchSpace, make_records: Make, tmp_path: Path
+) -> None:
+    records = make_records(40)
+    for folder in ("a", "b"):
+        predictor = fit_records(space, records, SETTINGS)
+        write_predictor(predictor, tmp_path / folder, num_features=Encoder(space).num_features)
+    for file in ("predictor.json", "predictor.safetensors"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert predictor.inputs == inputs_digest(records, space, SETTINGS, seed=0)
+    assert predictor.inputs != inputs_digest(make_records(41), space, SETTINGS, seed=0)
+    held = {records.keys[i] for i in split_heldout(records.keys, 0.2, seed=0)[1]}
+    more = make_records(50)
+    train, held_later = ({more.keys[i] for i in part} for part in split_heldout(more.keys, 0.2, seed=0))
+    assert len(held & train) <= 2
+    assert len(held_later) == 10
+
+
+def test_heldout_records_do_not_move_the_graded_model(space: SearchSpace, make_records: Make) -> None:
+    """Only held-out accuracies change: what picked the model, and its out-of-fold scores, must stay."""
+    records = make_records(60)
+    _, heldout = split_heldout(records.keys, 0.2, seed=0)
+    spoilt = records.accuracies.copy()
+    spoilt[heldout] = spoilt[heldout][::-1]
+    changed = Records(records.population, spoilt, records.losses, records.keys, records.origins)
+    before, after = fit_records(space, records, SETTINGS), fit_records(space, changed, SETTINGS)
+    assert before.grade.cross_validation == after.grade.cross_validation
+    assert before.grade.predictor != after.grade.predictor
+
+
+def test_search_records_are_left_out_by_default(space: SearchSpace, make_records: Make) -> None:
+    records = make_records(60)
+    mixed = Records(
+        records.population, records.accuracies, records.losses, records.keys, ("search", *records.origins[1:])
+    )
+    assert fit_records(space, mixed, SETTINGS).grade.num_records == 59
+
+
+def test_too_few_records(space: SearchSpace, make_records: Make) -> None:
+    with pytest.raises(UserError, match="at least 10 records, there are 6"):
+        fit_records(space, make_records(6), SETTINGS)
+
+
+def test_settings_name_known_models() -> None:
+    with pytest.raises(ValueError, match="unknown accuracy model 'rigde'"):
+        PredictorSettings.model_validate({"candidates": ["rigde"]})
