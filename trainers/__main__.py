@@ -1,4 +1,4 @@
-"""`python -m trainers CONFIG [--set a.b=c ...] [--run DIR]`, alone or under torchrun."""
+"""`python -m trainers CONFIG [--set a.b=c ...] [--run-dir DIR]`, alone or under torchrun."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("config", type=Path, help="YAML config file")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override a value of the config")
-    parser.add_argument("--run", type=Path, help="run folder (default: runs/NAME)")
+    # `--run` alone would be taken by torchrun as the start of an option of its own.
+    parser.add_argument("--run-dir", "--run", type=Path, help="run folder (default: runs/NAME)")
     options = parser.parse_args(arguments)
     try:
         from trainers.command import train_from_file
 
-        train_from_file(options.config, options.set, options.run)
+        train_from_file(options.config, options.set, options.run_dir)
     except UserError as error:
         rank = os.environ.get("RANK", "0")
         print(f"error: {error}" if rank == "0" else f"error on rank {rank}: {error}", file=sys.stderr)

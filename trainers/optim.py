@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from timm.layers import DropPath
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
@@ -11,6 +12,12 @@ from torch import nn
 from search_spaces.common.errors import UserError
 from trainers.phases import Phase
 from trainers.settings import TrainSettings
+
+#: setting -> (layer, its rate)
+_RANDOM_LAYERS: dict[str, tuple[type[nn.Module], str]] = {
+    "dropout": (nn.Dropout, "p"),
+    "drop_path": (DropPath, "drop_prob"),
+}
 
 
 def make_optimizer(supernet: nn.Module, phase: Phase, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -54,15 +61,24 @@ def make_ema(supernet: nn.Module, settings: TrainSettings) -> ModelEmaV3 | None:
 
 def set_regularisation(supernet: nn.Module, settings: TrainSettings) -> None:
     """Set the dropout and drop-path rates of the supernet. Raises `UserError` if it has no such layer."""
-    from timm.layers import DropPath
-
-    for key, kind, attribute in (("dropout", nn.Dropout, "p"), ("drop_path", DropPath, "drop_prob")):
+    for key, (kind, attribute) in _RANDOM_LAYERS.items():
         rate = getattr(settings, key)
+        if rate is None:
+            continue
         layers = [module for module in supernet.modules() if isinstance(module, kind)]
         if rate > 0 and not layers:
-            raise UserError(f"this space has no {key} layer", key=f"train.{key}", value=rate, hint="Set it to 0")
+            raise UserError(f"this space has no {key} layer", key=f"train.{key}", value=rate, hint="Leave it out")
         for layer in layers:
             setattr(layer, attribute, rate)
+
+
+def has_random_layers(supernet: nn.Module) -> bool:
+    """Whether a forward pass in train mode draws random numbers."""
+    return any(
+        isinstance(module, kind) and getattr(module, attribute) > 0
+        for module in supernet.modules()
+        for kind, attribute in _RANDOM_LAYERS.values()
+    )
 
 
 def freeze_running_statistics(network: nn.Module) -> None:

@@ -87,7 +87,8 @@ class TrainSettings(Settings):
 
     `batch_size` is global. `micro_batch` is the number of images per forward and backward pass, which is also
     the group that BN takes its statistics over; fixing it makes a run independent of the number of processes.
-    `num_subnets` is the number of random subnets per step of the recipes that draw any.
+    `dropout` and `drop_path` left out are as the space has them. `num_subnets` is the number of random subnets
+    per step of the recipes that draw any.
     """
 
     recipe: str | None = None
@@ -99,8 +100,8 @@ class TrainSettings(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     label_smoothing: float = Field(0.1, ge=0, lt=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    drop_path: float = Field(0.0, ge=0, lt=1)
+    dropout: float | None = Field(None, ge=0, lt=1)
+    drop_path: float | None = Field(None, ge=0, lt=1)
     ema_decay: float | None = Field(None, gt=0, lt=1)
     clip_grad_norm: float | None = Field(None, gt=0)
     amp: Literal["auto", "bf16", "off"] = "auto"
@@ -158,11 +159,18 @@ class TrainSettings(Settings):
 class TrainingConfig(Settings):
     """Everything the trainer needs. `space` is checked once the data says how many classes there are."""
 
-    name: str = Field(pattern=r"[A-Za-z0-9][A-Za-z0-9._-]*")
+    name: str
     seed: int = Field(0, ge=0)
     space: dict[str, Any]
     data: DataSettings
     train: TrainSettings
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+            raise UserError("names the run's folder: letters, digits, dots, dashes and underscores only")
+        return value
 
 
 def read_config(path: Path | str, overrides: Sequence[str] = ()) -> dict[str, Any]:

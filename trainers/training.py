@@ -21,7 +21,7 @@ from trainers.checkpoints import newest_checkpoint, save_supernet, write_checkpo
 from trainers.data import ImageData, load_data
 from trainers.distributed import World, autocast_dtype, join_world
 from trainers.evaluation import Evaluation, evaluate_architecture
-from trainers.optim import set_learning_rate, set_regularisation
+from trainers.optim import has_random_layers, set_learning_rate, set_regularisation
 from trainers.phases import Phase, Plan, make_plan
 from trainers.run_log import RunLog
 from trainers.settings import TrainingConfig, TrainSettings, training_inputs
@@ -85,9 +85,9 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
                     state.begin_phase(phase, writes=world.is_first)
                     world.barrier()
                     state.load_teacher(phase)
-                    step_settings = _step_settings(config, phase, world)
+                    step_settings = _step_settings(config, phase, state, world)
                 elif step == start:
-                    step_settings = _step_settings(config, phase, world)
+                    step_settings = _step_settings(config, phase, state, world)
 
                 lr = set_learning_rate(state.scheduler, phase, step)
                 subnets = phase.sampler.subnets(step)
@@ -181,7 +181,7 @@ def _check_finite(state: TrainingState, step: int) -> None:
         )
 
 
-def _step_settings(config: TrainingConfig, phase: Phase, world: World) -> StepSettings:
+def _step_settings(config: TrainingConfig, phase: Phase, state: TrainingState, world: World) -> StepSettings:
     settings = config.train
     return StepSettings(
         phase=phase,
@@ -190,7 +190,7 @@ def _step_settings(config: TrainingConfig, phase: Phase, world: World) -> StepSe
         label_smoothing=settings.label_smoothing,
         channels_last=settings.channels_last,
         autocast=autocast_dtype(settings.amp, world.device),
-        random_layers=settings.dropout > 0 or settings.drop_path > 0,
+        random_layers=has_random_layers(state.supernet),
         seed=config.seed,
     )
 

@@ -14,12 +14,15 @@ from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
 from trainers.settings import PhaseSettings, TrainSettings
 
+Restriction = dict[str, list[int | float | str]]
+
 
 @dataclass(frozen=True)
 class Stage:
     """`options`: how many of the largest options of each dimension are open (a dimension not named is wholly open)."""
 
     name: str
+    dimension: str
     epochs: float
     lr: float
     warmup_epochs: float
@@ -29,27 +32,30 @@ class Stage:
 
 
 STAGES = (
-    Stage("largest", 180, 2.6, 5, 1, {"kernel": 1, "depth": 1, "expand": 1}),
-    Stage("kernel", 125, 0.96, 5, 1, {"depth": 1, "expand": 1}),
-    Stage("depth_1", 25, 0.08, 0, 2, {"depth": 2, "expand": 1}),
-    Stage("depth_2", 125, 0.24, 5, 2, {"expand": 1}),
-    Stage("expand_1", 25, 0.08, 0, 4, {"expand": 2}, sort_channels=True),
-    Stage("expand_2", 125, 0.24, 5, 4, {}, sort_channels=True),
+    Stage("largest", "", 180, 2.6, 5, 1, {"kernel": 1, "depth": 1, "expand": 1}),
+    Stage("kernel", "kernel", 125, 0.96, 5, 1, {"depth": 1, "expand": 1}),
+    Stage("depth_1", "depth", 25, 0.08, 0, 2, {"depth": 2, "expand": 1}),
+    Stage("depth_2", "depth", 125, 0.24, 5, 2, {"expand": 1}),
+    Stage("expand_1", "expand", 25, 0.08, 0, 4, {"expand": 2}, sort_channels=True),
+    Stage("expand_2", "expand", 125, 0.24, 5, 4, {}, sort_channels=True),
 )
 
 
 def progressive_shrinking(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseSettings, ...]:
     """The stages that open something new in this space, over `settings.epochs`; resolution is elastic from the start.
 
-    `settings.optimizer.lr` is that of the first stage.
+    A dimension with two options has only the long one of its two stages. `settings.optimizer.lr` is that of the
+    first stage.
     """
-    stages: list[tuple[Stage, dict[str, list[int | float | str]]]] = []
+    stages: list[tuple[Stage, Restriction]] = []
     size = 0
     for stage in STAGES:
         restrict = _largest_options(space, stage.options)
         opened = _restricted_size(space, restrict)
         if opened != size:
             stages.append((stage, restrict))
+        elif stages[-1][0].dimension == stage.dimension:
+            stages[-1] = stage, restrict
         size = opened
     scale = settings.epochs / sum(stage.epochs for stage, _ in stages)
     return tuple(
@@ -69,9 +75,9 @@ def progressive_shrinking(space: SearchSpace, settings: TrainSettings) -> tuple[
     )
 
 
-def _largest_options(space: SearchSpace, options: dict[str, int]) -> dict[str, list[int | float | str]]:
+def _largest_options(space: SearchSpace, options: dict[str, int]) -> Restriction:
     """{choice: its n largest values} for every choice of the named groups that has more than n."""
-    restrict: dict[str, list[int | float | str]] = {}
+    restrict: Restriction = {}
     for name, choice in space.genome.choices.items():
         values = sorted(set(space.genome.option_values(name).tolist()))
         num = options.get(choice.group, len(values))
@@ -80,7 +86,7 @@ def _largest_options(space: SearchSpace, options: dict[str, int]) -> dict[str, l
     return restrict
 
 
-def _restricted_size(space: SearchSpace, restrict: dict[str, list[int | float | str]]) -> int:
+def _restricted_size(space: SearchSpace, restrict: Restriction) -> int:
     try:
         return space.restrict(restrict).size
     except UserError as error:
