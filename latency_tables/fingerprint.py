@@ -1,0 +1,54 @@
+"""Which machine, runtime and mode a table was measured on: latencies of another one mean nothing here."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+from latency_tables.runtimes.base import Runtime
+from search_spaces.common.settings import Settings
+
+
+class DeviceFingerprint(Settings):
+    """Two equal fingerprints: tables of the one may be used on the other."""
+
+    cpu: str
+    cores: int
+    machine: str
+    os: str
+    runtime: str
+    runtime_version: str
+    threads: int
+    precision: str
+
+    def differences(self, other: DeviceFingerprint) -> list[str]:
+        """What tells `other` from this one: `["threads: 1 here, 2 there"]`; empty if nothing does."""
+        here, there = self.model_dump(), other.model_dump()
+        return [f"{key} {here[key]!r} here, {there[key]!r} there" for key in here if here[key] != there[key]]
+
+
+def fingerprint(runtime: Runtime, *, threads: int) -> DeviceFingerprint:
+    """The fingerprint of this machine with `runtime` on `threads` threads."""
+    return DeviceFingerprint(
+        cpu=cpu_model(),
+        cores=os.cpu_count() or 1,
+        machine=platform.machine(),
+        os=platform.system(),
+        runtime=runtime.name,
+        runtime_version=runtime.version,
+        threads=threads,
+        precision=runtime.precision,
+    )
+
+
+def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name; on Linux with family, model and stepping, as virtual machines often hide the name."""
+    fields: dict[str, str] = {}
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().split("\n\n")[0].splitlines():
+            key, _, value = line.partition(":")
+            fields[key.strip()] = value.strip()
+    name = fields.get("model name") or platform.processor() or platform.machine() or "unknown"
+    numbers = [f"{key} {fields[key]}" for key in ("cpu family", "model", "stepping") if key in fields]
+    return f"{name} ({', '.join(numbers)})" if numbers else name

@@ -1,0 +1,227 @@
+"""Measuring: the latency table of a space, single networks, exported files."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from torch import fx
+
+from latency_tables.correction import Line, fit_line
+from latency_tables.fingerprint import DeviceFingerprint, fingerprint
+from latency_tables.items import EMPTY_CALL, measure_items, network_items, network_key, operator_items
+from latency_tables.journal import Journal
+from latency_tables.networks import ProbeNetworks, choose_networks
+from latency_tables.runtimes import FileRuntime, Runtime, get_runtime
+from latency_tables.settings import DeviceSettings
+from latency_tables.table import (
+    Conditions,
+    Correction,
+    Entry,
+    LatencyTable,
+    SpaceIdentity,
+    grade,
+    load_table,
+    operator_sums,
+)
+from latency_tables.timing import Call, Measurement, Sample, instances, measure_rounds, quiet_process, summarize
+from search_spaces import Architecture, SearchSpace
+from search_spaces.common.errors import UserError
+from search_spaces.common.files import digest
+from search_spaces.common.progress import progress_bar
+
+#: settings that say how to go about measuring, not what is measured
+_INCIDENTAL = {"name", "time_budget_s", "memory_mb", "retries"}
+
+
+def measure_table(
+    space: SearchSpace, device: DeviceSettings, *, path: Path, seed: int = 0, replace: bool = False
+) -> LatencyTable:
+    """Measure every operator of `space` on this machine, correct and grade the sums on whole networks, write `path`.
+
+    Operators, the empty call and whole networks are measured in the same rounds. Finished samples are kept in
+    `path.with_suffix(".journal.jsonl")`: after an interruption the same call goes on where it was. A finished table of
+    the same inputs is returned at once. Raises `UserError` if `path` holds a table of another space or device, unless
+    `replace`.
+    """
+    runtime, here = this_device(device)
+    journal_path = path.with_suffix(".journal.jsonl")
+    if path.exists() and not replace:
+        finished = load_table(path)
+        _check_same(finished, space, here, path)
+        if _same_inputs(finished, space, device, seed):
+            journal_path.unlink(missing_ok=True)
+            return finished
+
+    probes = choose_networks(space, num_fit=device.fit_networks, num_heldout=device.holdout, seed=seed)
+    architectures = [*probes.fit, *probes.heldout]
+    load_start = _load()
+    journal = Journal(journal_path, here)
+    measure_items(
+        runtime,
+        operator_items(space),
+        network_items(space, architectures),
+        journal=journal,
+        device=device,
+        group_size=int(np.median([len(space.network(architecture)) for architecture in architectures])),
+        seed=seed,
+    )
+    conditions = Conditions(load_start=load_start, load_end=_load(), disturbed=journal.share_disturbed)
+    table = _conclude(space, device, here, seed, probes, journal, conditions)
+    table.save(path)
+    journal_path.unlink(missing_ok=True)
+    return table
+
+
+def measure_networks(
+    modules: Sequence[fx.GraphModule],
+    input_shapes: Sequence[tuple[int, ...]],
+    device: DeviceSettings,
+    *,
+    rounds: int | None = None,
+    seed: int = 0,
+) -> list[Measurement]:
+    """Time whole networks against each other: interleaved, batch 1, inputs of `(1, *input_shape)`."""
+    runtime, _ = this_device(device)
+
+    def prepare() -> list[Call]:
+        pairs = zip(modules, input_shapes, strict=True)
+        return [runtime.prepare(module, shape, threads=device.threads) for module, shape in pairs]
+
+    return _measure_calls(prepare, len(modules), device, rounds, seed)
+
+
+def measure_onnx_files(
+    paths: Sequence[Path],
+    device: DeviceSettings,
+    *,
+    rounds: int | None = None,
+    seed: int = 0,
+    input_shapes: Sequence[Sequence[tuple[int, ...]]] | None = None,
+) -> list[Measurement]:
+    """As `measure_networks`, for exported files; `input_shapes` (batch included) where they leave sides open."""
+    runtime, _ = this_device(device)
+    if not isinstance(runtime, FileRuntime):
+        raise UserError(
+            "this runtime does not run ONNX files", key="runtime", value=runtime.name, hint="Use onnxruntime"
+        )
+    shapes = [None] * len(paths) if input_shapes is None else list(input_shapes)
+
+    def prepare() -> list[Call]:
+        pairs = zip(paths, shapes, strict=True)
+        return [runtime.prepare_file(Path(p), threads=device.threads, input_shapes=sides) for p, sides in pairs]
+
+    return _measure_calls(prepare, len(paths), device, rounds, seed)
+
+
+def this_device(device: DeviceSettings) -> tuple[Runtime, DeviceFingerprint]:
+    """The runtime and fingerprint of `device` here. Raises `UserError` if the machine cannot be that device."""
+    cores = os.cpu_count() or 1
+    if device.threads > cores:
+        raise UserError(f"this machine has {cores} cores", key=f"{device.name}.threads", value=device.threads)
+    runtime = get_runtime(device.runtime)
+    return runtime, fingerprint(runtime, threads=device.threads)
+
+
+def _measure_calls(
+    prepare: Callable[[], list[Call]], num: int, device: DeviceSettings, rounds: int | None, seed: int
+) -> list[Measurement]:
+    if rounds is not None:
+        device = device.model_copy(update={"rounds": rounds})
+    samples: dict[str, list[float]] = {str(index): [] for index in range(num)}
+    deadline = time.monotonic() + device.time_budget_s
+    with progress_bar("measuring networks", device.rounds * num) as advance:
+
+        def record(sample: Sample) -> None:
+            for key, ms in sample.ms.items():
+                samples[key].append(ms)
+            advance(len(sample.ms))
+
+        for part in instances(device):
+            calls = dict(zip(samples, prepare(), strict=True))
+            taken = {key: len(values) for key, values in samples.items()}
+            with quiet_process(device.threads):
+                measure_rounds(
+                    {},
+                    calls,
+                    group_size=1,
+                    device=device,
+                    taken=taken,
+                    record=record,
+                    rounds=part,
+                    seed=seed,
+                    deadline=deadline,
+                )
+    return [summarize(values) for values in samples.values()]
+
+
+def _conclude(
+    space: SearchSpace,
+    device: DeviceSettings,
+    here: DeviceFingerprint,
+    seed: int,
+    probes: ProbeNetworks,
+    journal: Journal,
+    conditions: Conditions,
+) -> LatencyTable:
+    """What the finished samples say."""
+
+    def measured_ms(architectures: Sequence[Architecture]) -> list[float]:
+        return [summarize(journal.samples[network_key(space, network)]).median_ms for network in architectures]
+
+    entries = {key: Entry(**vars(summarize(journal.samples[key]))) for key in space.operators()}
+    overhead_ms = summarize(journal.samples[EMPTY_CALL]).median_ms
+    sums = operator_sums(space, entries, overhead_ms, Line())
+    line = Line()
+    if probes.fit:
+        fit_sums = sums.evaluate(space.encode(probes.fit))
+        line = fit_line(fit_sums, measured_ms(probes.fit), least_ms=sums.minimum()[0])
+    predicted_ms = line(sums.evaluate(space.encode(probes.heldout)))
+    return LatencyTable(
+        unit="ms",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        space=SpaceIdentity(name=space.name, fingerprint=space.fingerprint, description=space.description),
+        device=here,
+        settings=device,
+        seed=seed,
+        overhead_ms=overhead_ms,
+        entries=entries,
+        correction=Correction(slope=line.slope, intercept_ms=line.constant_ms, num=len(probes.fit)),
+        heldout=grade(probes.heldout, predicted_ms, measured_ms(probes.heldout)),
+        conditions=conditions,
+    )
+
+
+def _check_same(table: LatencyTable, space: SearchSpace, here: DeviceFingerprint, path: Path) -> None:
+    """A finished table of something else is somebody's work: it is not overwritten unasked."""
+    hint = "Give another file, or delete this one to measure here"
+    if table.device != here:
+        raise UserError(
+            f"holds a table of another device: {'; '.join(here.differences(table.device))}",
+            file=path,
+            key="device",
+            hint=hint,
+        )
+    if table.space.fingerprint != space.fingerprint:
+        raise UserError(
+            f"holds a table of another space: {table.space.name!r} ({table.space.fingerprint}), "
+            f"not {space.name!r} ({space.fingerprint})",
+            file=path,
+            key="space",
+            hint=hint,
+        )
+
+
+def _same_inputs(table: LatencyTable, space: SearchSpace, device: DeviceSettings, seed: int) -> bool:
+    before, now = table.settings.model_dump(exclude=_INCIDENTAL), device.model_dump(exclude=_INCIDENTAL)
+    # through JSON, as the description read from a file has lists where a fresh one may have tuples
+    return before == now and table.seed == seed and digest(table.space.description) == digest(space.description)
+
+
+def _load() -> float | None:
+    """Mean number of runnable processes in the last minute, where the system tells."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None

@@ -1,0 +1,197 @@
+"""A network of plain torch modules as an ONNX model, written node by node.
+
+`torch.onnx.export` takes about a second for the smallest operator; a latency table has hundreds of them. Our
+networks use a dozen kinds of leaf, so each is translated here directly, in milliseconds. Operators of the ONNX
+standard: https://onnx.ai/onnx/operators/
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, fx, nn
+
+from latency_tables.folding import fold_batch_norm
+from search_spaces.common.errors import UserError
+
+OPSET = 18
+IR_VERSION = 10  # the oldest that goes with the opset's contemporaries: read by every runtime of the last years
+
+Shape = tuple[int, ...]
+
+_FUNCTIONS: dict[Any, str] = {operator.add: "Add", torch.add: "Add", operator.mul: "Mul", torch.mul: "Mul"}
+
+
+def to_onnx(module: fx.GraphModule, input_shape: tuple[int, ...]) -> onnx.ModelProto:
+    """The ONNX model of `module` for one float32 input of `(1, *input_shape)`, batch norms folded into convolutions.
+
+    Inputs are called `input`, outputs `output`. Raises `UserError` naming a leaf or function it does not know.
+    """
+    folded = fold_batch_norm(module)
+    graph = _Graph(dict(folded.named_modules()), (1, *input_shape))
+    for node in folded.graph.nodes:
+        graph.translate(node)
+    source = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, *input_shape])
+    target = helper.make_tensor_value_info("output", TensorProto.FLOAT, list(graph.shapes["output"]))
+    body = helper.make_graph(graph.nodes, "network", [source], [target], graph.weights)
+    return helper.make_model(
+        body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="ofa-nas"
+    )
+
+
+class _Graph:
+    """The nodes and weights written so far, the ONNX value that each fx node became, and the shape of each value.
+
+    Shapes are followed by rule: running the convolutions to learn them would take longer than everything else here.
+    """
+
+    def __init__(self, leaves: dict[str, nn.Module], input_shape: Shape) -> None:
+        self.leaves = leaves
+        self.shapes: dict[str, Shape] = {"input": input_shape}
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+        self.values: dict[fx.Node, str] = {}
+
+    def add(self, kind: str, inputs: list[str], output: str, shape: Shape, **attributes: object) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=f"{kind}_{output}", **attributes))
+        self.shapes[output] = shape
+        return output
+
+    def weight(self, name: str, tensor: Tensor) -> str:
+        self.weights.append(numpy_helper.from_array(tensor.detach().contiguous().numpy(), name))
+        return name
+
+    def translate(self, node: fx.Node) -> None:
+        if node.op == "placeholder":
+            if self.values:
+                raise UserError("a network with more than one input cannot be converted to ONNX", key=node.name)
+            self.values[node] = "input"
+        elif node.op == "output":
+            result = node.args[0]
+            if not isinstance(result, fx.Node):
+                raise UserError("a network with more than one output cannot be converted to ONNX", key=node.name)
+            self.add("Identity", [self.values[result]], "output", self.shapes[self.values[result]])
+        elif node.op == "call_module":
+            leaf = self.leaves[str(node.target)]
+            if type(leaf) not in _LEAVES:
+                raise _unknown(f"torch.nn.{type(leaf).__name__}", str(node.target))
+            self.values[node] = _LEAVES[type(leaf)](self, leaf, node, self.operand(node, 0))
+        elif node.op == "call_function" and node.target in _FUNCTIONS and len(node.args) == 2 and not node.kwargs:
+            pair = [self.operand(node, 0), self.operand(node, 1)]
+            shape = torch.broadcast_shapes(*(self.shapes[value] for value in pair))
+            self.values[node] = self.add(_FUNCTIONS[node.target], pair, node.name, shape)
+        else:
+            raise _unknown(f"{node.op} {getattr(node.target, '__name__', node.target)}", node.name)
+
+    def operand(self, node: fx.Node, index: int) -> str:
+        value = node.args[index] if index < len(node.args) else None
+        if not isinstance(value, fx.Node):
+            raise _unknown(f"{node.target} with the constant {value!r}", node.name)
+        return self.values[value]
+
+
+_Translate = Callable[[_Graph, Any, fx.Node, str], str]
+
+
+def _conv(graph: _Graph, leaf: nn.Conv2d, node: fx.Node, x: str) -> str:
+    if leaf.padding_mode != "zeros":
+        raise _unknown(f"Conv2d with padding_mode={leaf.padding_mode!r}", str(node.target))
+    left, right, top, bottom = leaf._reversed_padding_repeated_twice  # the one form that "same" and numbers share
+    inputs = [x, graph.weight(f"{node.target}.weight", leaf.weight)]
+    if leaf.bias is not None:
+        inputs.append(graph.weight(f"{node.target}.bias", leaf.bias))
+    sides = [
+        (side + before + after - dilation * (kernel - 1) - 1) // stride + 1
+        for side, before, after, dilation, kernel, stride in zip(
+            graph.shapes[x][2:], (top, left), (bottom, right), leaf.dilation, leaf.kernel_size, leaf.stride, strict=True
+        )
+    ]
+    return graph.add(
+        "Conv",
+        inputs,
+        node.name,
+        (1, leaf.out_channels, *sides),
+        kernel_shape=list(leaf.kernel_size),
+        strides=list(leaf.stride),
+        dilations=list(leaf.dilation),
+        pads=[top, left, bottom, right],
+        group=leaf.groups,
+    )
+
+
+def _batch_norm(graph: _Graph, leaf: nn.BatchNorm2d, node: fx.Node, x: str) -> str:
+    if leaf.running_mean is None or leaf.running_var is None:
+        raise _unknown("BatchNorm2d without running statistics", str(node.target))
+    one, zero = torch.ones(leaf.num_features), torch.zeros(leaf.num_features)
+    tensors = {
+        "weight": one if leaf.weight is None else leaf.weight,
+        "bias": zero if leaf.bias is None else leaf.bias,
+        "mean": leaf.running_mean,
+        "var": leaf.running_var,
+    }
+    names = [graph.weight(f"{node.target}.{key}", tensor) for key, tensor in tensors.items()]
+    return graph.add("BatchNormalization", [x, *names], node.name, graph.shapes[x], epsilon=leaf.eps)
+
+
+def _linear(graph: _Graph, leaf: nn.Linear, node: fx.Node, x: str) -> str:
+    if len(graph.shapes[x]) != 2:
+        raise _unknown(f"Linear on a tensor of {len(graph.shapes[x])} dimensions", str(node.target))
+    inputs = [x, graph.weight(f"{node.target}.weight", leaf.weight)]
+    if leaf.bias is not None:
+        inputs.append(graph.weight(f"{node.target}.bias", leaf.bias))
+    return graph.add("Gemm", inputs, node.name, (1, leaf.out_features), transB=1)
+
+
+def _pool(graph: _Graph, leaf: nn.AdaptiveAvgPool2d, node: fx.Node, x: str) -> str:
+    if leaf.output_size not in (1, (1, 1)):
+        raise _unknown(f"AdaptiveAvgPool2d({leaf.output_size})", str(node.target))
+    return graph.add("GlobalAveragePool", [x], node.name, (*graph.shapes[x][:2], 1, 1))
+
+
+def _flatten(graph: _Graph, leaf: nn.Flatten, node: fx.Node, x: str) -> str:
+    if (leaf.start_dim, leaf.end_dim) != (1, -1):
+        raise _unknown(f"Flatten({leaf.start_dim}, {leaf.end_dim})", str(node.target))
+    return graph.add("Flatten", [x], node.name, (1, math.prod(graph.shapes[x][1:])), axis=1)
+
+
+def _same(graph: _Graph, leaf: nn.Module, node: fx.Node, x: str) -> str:
+    return x
+
+
+def _relu6(graph: _Graph, leaf: nn.ReLU6, node: fx.Node, x: str) -> str:
+    bounds = [graph.weight(f"{node.name}.{name}", torch.tensor(value)) for name, value in (("min", 0.0), ("max", 6.0))]
+    return graph.add("Clip", [x, *bounds], node.name, graph.shapes[x])
+
+
+def _elementwise(kind: str, **attributes: float) -> _Translate:
+    def translate(graph: _Graph, leaf: nn.Module, node: fx.Node, x: str) -> str:
+        return graph.add(kind, [x], node.name, graph.shapes[x], **attributes)
+
+    return translate
+
+
+_LEAVES: dict[type[nn.Module], _Translate] = {
+    nn.Conv2d: _conv,
+    nn.BatchNorm2d: _batch_norm,
+    nn.Linear: _linear,
+    nn.AdaptiveAvgPool2d: _pool,
+    nn.Flatten: _flatten,
+    nn.Dropout: _same,
+    nn.Identity: _same,
+    nn.ReLU: _elementwise("Relu"),
+    nn.ReLU6: _relu6,
+    nn.Sigmoid: _elementwise("Sigmoid"),
+    nn.Hardswish: _elementwise("HardSwish"),
+    nn.Hardsigmoid: _elementwise("HardSigmoid", alpha=1 / 6, beta=0.5),
+}
+
+
+def _unknown(what: str, where: str) -> UserError:
+    known = ", ".join(leaf.__name__ for leaf in _LEAVES)
+    return UserError(f"{what} cannot be converted to ONNX", key=where, hint=f"Known: {known}, + and * of two tensors")

@@ -1,0 +1,45 @@
+"""What executes a network on this machine. One file a runtime, one line here; imported when asked for.
+
+This module imports neither torch nor any runtime, so that config errors answer at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from latency_tables.runtimes.base import FileRuntime, Runtime
+from search_spaces.common.errors import UserError
+from search_spaces.common.registry import Registry
+
+__all__ = ["RUNTIMES", "FileRuntime", "Runtime", "get_runtime"]
+
+RUNTIMES: Registry[Callable[[], Runtime]] = Registry("runtime")
+
+
+@RUNTIMES.register("torch")
+def _torch() -> Runtime:
+    from latency_tables.runtimes.torch_eager import TorchEager
+
+    return TorchEager()
+
+
+@RUNTIMES.register("onnxruntime")
+def _onnxruntime() -> Runtime:
+    from latency_tables.runtimes.onnxruntime import OnnxRuntime
+
+    return OnnxRuntime()
+
+
+def get_runtime(name: str) -> Runtime:
+    """The runtime `name`, ready to use. Raises `UserError` for an unknown name or a package that is not installed."""
+    load = RUNTIMES.get(name, key="runtime")
+    try:
+        return load()
+    except ModuleNotFoundError as error:
+        package = (error.name or str(error)).split(".")[0]
+        raise UserError(
+            f"needs the package {package!r}, which is not installed",
+            key="runtime",
+            value=name,
+            hint=f"pip install {package}",
+        ) from error

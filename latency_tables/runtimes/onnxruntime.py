@@ -1,0 +1,86 @@
+"""ONNX Runtime on the CPU, single precision, all graph optimisations on, inputs and outputs bound once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from torch import fx
+
+from latency_tables.onnx_graph import to_onnx
+from search_spaces.common.errors import UserError
+
+
+class OnnxRuntime:
+    """One session per network; calls reuse its input and output buffers, so that only the inference is timed."""
+
+    name = "onnxruntime"
+    precision = "float32"
+
+    @property
+    def version(self) -> str:
+        return str(onnxruntime.__version__)
+
+    def prepare(self, module: fx.GraphModule, input_shape: tuple[int, ...], *, threads: int) -> Callable[[], object]:
+        model = to_onnx(module, input_shape).SerializeToString()
+        return _bind(_session(model, threads), [(1, *input_shape)])
+
+    def prepare_file(
+        self, path: Path, *, threads: int, input_shapes: Sequence[tuple[int, ...]] | None = None
+    ) -> Callable[[], object]:
+        """A session of an `.onnx` file. `input_shapes` (with batch) are needed where the file leaves sides open."""
+        if not path.is_file():
+            raise UserError("no such ONNX file", file=path)
+        try:
+            session = _session(str(path), threads)
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise UserError(f"not an ONNX model that ONNX Runtime can load ({error})", file=path) from None
+        shapes = (
+            [_closed(argument.shape, path, argument.name) for argument in session.get_inputs()]
+            if input_shapes is None
+            else input_shapes
+        )
+        return _bind(session, shapes)
+
+
+def _session(model: bytes | str, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Hundreds of sessions live side by side: the pools of idle ones must not spin beside the one being timed.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _bind(session: onnxruntime.InferenceSession, shapes: Sequence[tuple[int, ...]]) -> Callable[[], object]:
+    generator = np.random.default_rng(0)
+    binding = session.io_binding()
+    arrays = [generator.standard_normal(shape, dtype=np.float32) for shape in shapes]
+    for argument, array in zip(session.get_inputs(), arrays, strict=True):
+        if argument.type != "tensor(float)":
+            raise UserError(f"input {argument.name!r} is of type {argument.type}, not float32")
+        binding.bind_cpu_input(argument.name, array)
+    for result in session.get_outputs():
+        if all(isinstance(side, int) for side in result.shape):
+            value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(result.shape, np.float32)
+            binding.bind_ortvalue_output(result.name, value)
+        else:
+            binding.bind_output(result.name, "cpu")
+
+    def call(keep: list[np.ndarray] = arrays) -> object:  # the binding holds plain addresses of these arrays
+        return session.run_with_iobinding(binding)
+
+    return call
+
+
+def _closed(shape: Sequence[int | str | None], path: Path, name: str) -> tuple[int, ...]:
+    """The input shape with an open batch set to 1; other open sides are an error."""
+    sides = [1 if index == 0 and not isinstance(side, int) else side for index, side in enumerate(shape)]
+    if not all(isinstance(side, int) for side in sides):
+        raise UserError(
+            f"input {name!r} has open sides {list(shape)}", file=path, hint="Give the input shapes to measure"
+        )
+    return tuple(int(side) for side in sides if side is not None)

@@ -1,0 +1,196 @@
+"""`LatencyTable`: measured operators of one device as a versioned JSON file that says how wrong it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import Field, model_validator
+
+from latency_tables.correction import Errors, Line, prediction_errors
+from latency_tables.fingerprint import DeviceFingerprint
+from latency_tables.settings import DeviceSettings
+from search_spaces import Architecture, SearchSpace
+from search_spaces.common.errors import UserError
+from search_spaces.common.files import read_json, write_json
+from search_spaces.common.settings import Settings, parse_settings
+from search_spaces.costs import CostTable
+from search_spaces.operators import Operator
+
+SCHEMA = 1
+
+#: an operator keeps at least this share of its time when the overhead of a call is taken off
+LEAST_SHARE = 0.02
+
+Ms = Annotated[float, Field(strict=True, gt=0)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+
+
+class Entry(Settings):
+    """One call of an operator, overhead of the call included."""
+
+    median_ms: Ms
+    p10_ms: Ms
+    p90_ms: Ms
+    count: Count
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Entry:
+        if not self.p10_ms <= self.median_ms <= self.p90_ms:
+            raise UserError(f"p10, median and p90 are not in order: {self.p10_ms}, {self.median_ms}, {self.p90_ms}")
+        return self
+
+
+class SpaceIdentity(Settings):
+    name: str
+    fingerprint: str
+    description: dict[str, Any]
+
+
+class Correction(Settings):
+    """Network latency = `slope` x (sum of operators less the overhead of their calls) + `intercept_ms`."""
+
+    slope: Annotated[float, Field(strict=True, gt=0)]
+    intercept_ms: Annotated[float, Field(strict=True)]
+    num: Annotated[int, Field(strict=True, ge=0)]
+    """Networks it was fitted on."""
+
+
+class Pair(Settings):
+    """A whole network: what the table says and what was measured."""
+
+    architecture: dict[str, Any]
+    predicted_ms: Ms
+    measured_ms: Ms
+
+
+class HeldOut(Settings):
+    """The table's own error on random networks that the correction was not fitted on."""
+
+    mape: Annotated[float, Field(strict=True, ge=0)]
+    share_within_10: Share
+    kendall_tau: Annotated[float, Field(strict=True, ge=-1, le=1)] | None
+    num: Count
+    pairs: list[Pair]
+
+    @property
+    def within_10(self) -> float:
+        return self.share_within_10
+
+    @model_validator(mode="after")
+    def _follows_from_the_pairs(self) -> HeldOut:
+        if self.num != len(self.pairs):
+            raise UserError(f"num is {self.num}, but there are {len(self.pairs)} pairs")
+        errors = _errors(self.pairs)
+        for name, stated, found in (
+            ("mape", self.mape, errors.mape),
+            ("share_within_10", self.share_within_10, errors.share_within_10),
+            ("kendall_tau", self.kendall_tau, errors.kendall_tau),
+        ):
+            if (stated is None) != (found is None) or not math.isclose(stated or 0, found or 0, abs_tol=1e-6):
+                raise UserError(f"{name} is {stated}, but the pairs give {found}")
+        return self
+
+
+class Conditions(Settings):
+    """How busy the machine was: load averages (None where the system has none) and samples that were interrupted."""
+
+    load_start: Annotated[float, Field(ge=0)] | None
+    load_end: Annotated[float, Field(ge=0)] | None
+    disturbed: Share
+
+
+class LatencyTable(Settings):
+    """Latencies of all operators of a space on a device. See `measure.measure_table` for how they are taken."""
+
+    metric: Literal["latency"] = "latency"
+    unit: Literal["ms"]
+    created: str
+    space: SpaceIdentity
+    device: DeviceFingerprint
+    settings: DeviceSettings
+    seed: int
+    overhead_ms: Ms
+    entries: Annotated[dict[str, Entry], Field(min_length=1)]
+    correction: Correction
+    heldout: HeldOut
+    conditions: Conditions
+
+    def cost(self, space: SearchSpace) -> CostTable:
+        """Predicted latency of every network of `space`, in ms; per slot, with the intercept as a constant.
+
+        Raises `UserError` if the table lacks operators of the space. A sub-space of the measured one has them all.
+        """
+        operators = space.operators()
+        missing = [key for key in operators if key not in self.entries]
+        if missing:
+            what = (
+                f"{len(missing)} of {len(operators)} operators of {space.name!r} are missing: {', '.join(missing[:3])}"
+            )
+            what += ", ..." if len(missing) > 3 else ""
+            if self.space.fingerprint != space.fingerprint:
+                raise UserError(
+                    f"this latency table is of the space {self.space.name!r} ({self.space.fingerprint}), "
+                    f"not of {space.name!r} ({space.fingerprint}); {what}",
+                    hint="Measure a table for this space with `ofa measure`",
+                )
+            raise UserError(f"{what} in this latency table", hint="Measure it again with `ofa measure`")
+
+        line = Line(slope=self.correction.slope, constant_ms=self.correction.intercept_ms)
+        cost = operator_sums(space, self.entries, self.overhead_ms, line)
+        if cost.minimum()[0] <= 0:
+            raise UserError(
+                "the correction predicts a latency of zero or less for the smallest network of the space",
+                key="correction.intercept_ms",
+                value=self.correction.intercept_ms,
+            )
+        return cost
+
+    def measured_space(self, *, file: Path | str | None = None) -> SearchSpace:
+        """The space this table was measured for."""
+        return SearchSpace.from_description(self.space.description, file=file)
+
+    def save(self, path: Path) -> None:
+        write_json(path, {"schema": SCHEMA, **self.model_dump(mode="json")})
+
+
+def load_table(path: Path | str) -> LatencyTable:
+    """Read and check a table. Raises `UserError` with file, key and value for anything that is not a sound one."""
+    data = read_json(path, "latency table")
+    if not isinstance(data, dict) or "schema" not in data:
+        raise UserError("not a latency table: no schema number", file=path, key="schema")
+    if isinstance(data["schema"], bool) or data["schema"] != SCHEMA:
+        raise UserError(
+            "unknown version of latency table", file=path, key="schema", value=data["schema"], hint=f"Known: {SCHEMA}"
+        )
+    return parse_settings(LatencyTable, {key: value for key, value in data.items() if key != "schema"}, file=path)
+
+
+def operator_sums(space: SearchSpace, entries: Mapping[str, Entry], overhead_ms: float, line: Line) -> CostTable:
+    """Latency of every network of `space` by `line` over the medians of its operators less `overhead_ms` each."""
+
+    def value_of(operator: Operator) -> float:
+        median = entries[operator.key].median_ms
+        return line.slope * max(median - overhead_ms, LEAST_SHARE * median)
+
+    return space.cost_of(value_of, reduce="sum", metric="latency", constant=line.constant_ms)
+
+
+def grade(architectures: Sequence[Architecture], predicted_ms: ArrayLike, measured_ms: ArrayLike) -> HeldOut:
+    """Compare predictions with measurements of networks that had no part in making them."""
+    pairs = [
+        Pair(architecture=architecture.to_json(), predicted_ms=float(predicted), measured_ms=float(measured))
+        for architecture, predicted, measured in zip(
+            architectures, np.asarray(predicted_ms), np.asarray(measured_ms), strict=True
+        )
+    ]
+    return HeldOut(**vars(_errors(pairs)), num=len(pairs), pairs=pairs)
+
+
+def _errors(pairs: Sequence[Pair]) -> Errors:
+    return prediction_errors([pair.predicted_ms for pair in pairs], [pair.measured_ms for pair in pairs])
