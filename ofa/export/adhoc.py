@@ -33,7 +33,9 @@ def export_architecture(
     session = ExportSession(run, config, quiet)
     name, architecture, facts = _find(run, which)
     session.space.encode([architecture], file=which)
-    network, finetuning = session.winner(architecture) if "search" in facts else (session.specialized(architecture), None)
+    network, finetuning = (
+        session.winner(architecture) if "search" in facts else (session.specialized(architecture), None)
+    )
     job = session.job(name, architecture, network, read_test=False, facts={**facts, "finetuning": finetuning})
     folder = out if out is not None else run / "exports" / name
     _check_replaceable(folder)
@@ -56,7 +58,9 @@ def _find(run: Path, which: str) -> tuple[str, Architecture, dict[str, Any]]:
         architecture = read_architecture(path)
         return architecture.key, architecture, {}
     if not (run / FILE).exists():
-        raise UserError("no such architecture file, and this run has no winners yet", file=which, hint=f"ofa search {run}")
+        raise UserError(
+            "no such architecture file, and this run has no winners yet", file=which, hint=f"ofa search {run}"
+        )
     budgets = {budget["name"]: budget for budget in read_search(run)["budgets"]}
     if which not in budgets:
         raise unknown_name("budget or architecture file", which, budgets, file=run / FILE)

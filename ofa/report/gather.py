@@ -180,8 +180,7 @@ def _winners(found: Sources, latencies: Mapping[str, CostTable]) -> list[dict[st
     if found.search is None or found.space is None:
         return []
     return [
-        _winner(budget, found.exports.get(budget["name"]), found.space, latencies)
-        for budget in found.search["budgets"]
+        _winner(budget, found.exports.get(budget["name"]), found.space, latencies) for budget in found.search["budgets"]
     ]
 
 

@@ -52,16 +52,19 @@ def networks(number: int) -> str:
 
 
 def remeasured(winner: Mapping[str, Any], name: str) -> float | None:
-    """What was measured last for the cost `name` of a winner: the exported file if it was, else the network."""
-    exported = exported_latency(winner, name)
-    if exported is not None:
-        return exported
+    """The median that admitted a winner under the limit on `name`, in ms; None where a limit needs no measuring."""
     measured = winner["measured"].get(name)
     return None if measured is None else float(measured["median_ms"])
 
 
 def exported_latency(winner: Mapping[str, Any], name: str) -> float | None:
-    """The median of the exported file in ms, where `name` is a latency and the file was measured."""
-    device = name.partition("@")[2]
-    measured = ((winner["export"] or {}).get("latency") or {}).get(device, {}).get("measured")
+    """The median of the exported network in ms, where `name` is a latency and the export was measured."""
+    latency = (winner["export"] or {}).get("latency") or {}
+    measured = latency.get(name.partition("@")[2], {}).get("measured")
     return None if measured is None else float(measured["median_ms"])
+
+
+def tested_accuracy(winner: Mapping[str, Any]) -> float | None:
+    """Of the exported file, in 0..1."""
+    test = ((winner["export"] or {}).get("accuracy") or {}).get("test")
+    return None if test is None else float(test["accuracy"])

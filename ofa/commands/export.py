@@ -1,0 +1,45 @@
+"""`ofa export`: one network of a run as files that run elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ofa.console import JsonFlag, emit
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder with a trained supernet.")],
+    architecture: Annotated[str, typer.Argument(metavar="ARCH", help="An architecture as JSON, or a budget's name.")],
+    formats: Annotated[
+        str | None, typer.Option("--format", help="Forms, comma-separated; left out: those of the config.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The folder to make; left out: RUN/exports/NAME.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Export any subnet of a run: weights, architecture and deployable files that were checked against each other.
+
+    The test split is not read: it is for the winners of a finished search.
+    """
+    from ofa.config import load_config
+    from ofa.export.adhoc import export_architecture
+
+    forms = [name.strip() for name in formats.split(",") if name.strip()] if formats is not None else None
+    config = load_config(run / "config.yaml")
+    folder, report = export_architecture(run, config, architecture, forms=forms, out=output, quiet=json)
+    if json:
+        emit({"folder": str(folder), **report})
+        return
+    from ofa.report.text import milliseconds, share, size
+
+    accuracy = report["accuracy"]["selection"]
+    print(f"{report['key']}: selection accuracy {share(accuracy['accuracy'])} (from the {accuracy['form']} file)")
+    for device, latency in report["latency"].items():
+        measured = latency["measured"] and latency["measured"]["median_ms"]
+        print(f"{device}: {milliseconds(latency['predicted_ms'])} predicted, {milliseconds(measured)} measured")
+    for form in report["forms"].values():
+        print(f"{folder / form['file']}  {size(form['bytes'])}, off by at most {form['max_abs']:.1e}")

@@ -1,0 +1,148 @@
+"""How far the numbers can be trusted: the latency table's own error, the predictor's grade, the training curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ofa.report import text
+from ofa.report.chart import Axis, number, percent
+from ofa.report.charts import agreement_chart, curves_chart, curves_legend
+from ofa.report.markup import Markup, join, tag
+
+Report = dict[str, Any]
+
+
+def tables_section(report: Report) -> Markup | None:
+    """The certificate of every latency table."""
+    if not report["devices"]:
+        return None
+    parts = [_certificate(name, device, index) for index, (name, device) in enumerate(report["devices"].items())]
+    intro = (
+        "A network's latency is predicted from its operators, each measured alone. These random networks took no part in making "
+        "the table: the distance from the diagonal is its error. The corridor is ±10 %."
+    )
+    return tag(
+        "section", tag("h2", "Can the latency tables be trusted?"), tag("p", intro, class_="note"), parts, id="tables"
+    )
+
+
+def predictor_section(report: Report) -> Markup | None:
+    """The predictor's grade beside what trivial rules would give; and predictions that were checked afterwards."""
+    predictor = report["predictor"]
+    if predictor is None:
+        return None
+    grade = predictor["grade"]
+    level = f"{100 * grade['level']:.0f} %"
+    intro = (
+        f"Graded on {grade['num_heldout']} of {grade['num_records']} records, which took no part in fitting or choosing the model. "
+        f"Intervals are at {level}, by bootstrap. Kendall's τ says how well networks are ranked: 1 is perfect, 0 is chance. "
+        f"{text.share(grade['coverage'], 0)} of the held-out accuracies lie inside their predicted intervals."
+    )
+    rows = [(f"{predictor['model']} (used)", grade["predictor"])]
+    rows += [(f"{name} alone", score) for name, score in grade["baselines"].items()]
+    head = ("predicts by", "Kendall's τ", "RMSE, accuracy points")
+    body = [
+        tag("tr", tag("td", name), tag("td", text.estimate(score["tau"])), tag("td", _points(score["rmse"])))
+        for name, score in rows
+    ]
+    table = tag("table", tag("thead", tag("tr", [tag("th", name, scope="col") for name in head])), tag("tbody", body))
+    return tag(
+        "section",
+        tag("h2", "Can the accuracy predictor be trusted?"),
+        tag("p", intro, class_="note"),
+        tag("div", tag("div", table, class_="scroll"), _checked(predictor["checked"]), class_="pair"),
+        id="predictor",
+    )
+
+
+def training_section(report: Report) -> Markup | None:
+    training = report["training"]
+    if not training["loss"] and not training["accuracy"]:
+        return None
+    figures = []
+    for name, title, axis in (
+        ("accuracy", "Selection accuracy", Axis("selection accuracy", percent, limits=(0.0, 1.0))),
+        ("loss", "Training loss", Axis("loss, nats", number)),
+    ):
+        curves = {label: [(x, y) for x, y in curve] for label, curve in training[name].items() if curve}
+        if curves:
+            chart = curves_chart(name=f"curves-{name}", title=title, axis=axis, curves=curves)
+            figures.append(tag("figure", chart, curves_legend(list(curves)), tag("figcaption", title)))
+    phases = ", ".join(f"{phase['name']} (from step {phase['step']})" for phase in training["phases"])
+    note = f"Phases: {phases}." if len(training["phases"]) > 1 else None
+    return tag(
+        "section",
+        tag("h2", "Training the supernet"),
+        tag("p", note, class_="note") if note else None,
+        tag("div", figures, class_="pair"),
+        id="training",
+    )
+
+
+def _certificate(name: str, device: Report, index: int) -> Markup:
+    heldout, machine = device["heldout"], device["machine"]
+    points = [
+        (
+            pair["measured_ms"],
+            pair["predicted_ms"],
+            f"network {pair['key']}\npredicted {text.milliseconds(pair['predicted_ms'])}\n"
+            f"measured {text.milliseconds(pair['measured_ms'])} ({100 * (pair['predicted_ms'] / pair['measured_ms'] - 1):+.1f} %)",
+        )
+        for pair in heldout["pairs"]
+    ]
+    chart = agreement_chart(
+        name=f"certificate-{index}",
+        title=f"Latency on {name}: predicted against measured",
+        axis=Axis("latency (ms)", number),
+        points=points,
+        band=0.1,
+    )
+    tau = heldout["kendall_tau"]
+    facts = [
+        ("mean absolute error", text.share(heldout["mape"], 1)),
+        ("within 10 %", text.share(heldout["share_within_10"], 0)),
+        ("Kendall's τ", "–" if tau is None else f"{tau:.2f}"),
+        ("networks", str(heldout["num"])),
+        ("operators measured", str(device["num_operators"])),
+        ("processor", f"{machine['cpu']}, {machine['threads']} of {machine['cores']} threads"),
+        ("runtime", f"{machine['runtime']} {machine['runtime_version']}, {machine['precision']}"),
+        ("measured", f"{device['created']}, {text.share(device['conditions']['disturbed'], 1)} of samples disturbed"),
+    ]
+    if device["range_ms"] is not None:
+        low, high = device["range_ms"]
+        facts.insert(5, ("range of the space", f"{text.milliseconds(low)} to {text.milliseconds(high)}"))
+    table = tag(
+        "table",
+        tag(
+            "tbody",
+            [tag("tr", tag("th", label, scope="row"), tag("td", value, class_="text")) for label, value in facts],
+        ),
+    )
+    return join(tag("h3", name), tag("div", tag("figure", chart), table, class_="pair"))
+
+
+def _checked(checked: list[Report]) -> Markup | None:
+    if len(checked) < 2:
+        return None
+    points = [
+        (
+            entry["accuracy"],
+            entry["predicted"]["mean"],
+            f"network {entry['key']}\npredicted {text.share(entry['predicted']['mean'])} ({text.interval(entry['predicted'])})\n"
+            f"evaluated {text.share(entry['accuracy'])}",
+        )
+        for entry in checked
+    ]
+    chart = agreement_chart(
+        name="checked",
+        title="Accuracy of the search's candidates: predicted against evaluated",
+        axis=Axis("accuracy", percent, limits=(0.0, 1.0)),
+        points=points,
+    )
+    caption = "The search's candidates, predicted before they were evaluated."
+    return tag("figure", chart, tag("figcaption", caption))
+
+
+def _points(rmse: Report) -> str:
+    value, lower, upper = (100 * rmse[key] for key in ("value", "lower", "upper"))
+    return f"{value:.2f} ({lower:.2f} to {upper:.2f})"

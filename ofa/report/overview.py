@@ -1,0 +1,229 @@
+"""The top of the page: what came out, in a few numbers, one table and one chart per device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ofa.report import text
+from ofa.report.markup import Markup, join, tag
+from ofa.report.tradeoff import Dot, FrontPoint, WinnerMark, swatch, tradeoff_chart
+
+Report = dict[str, Any]
+
+
+def header(report: Report) -> Markup:
+    num, space, data = len(report["winners"]), report["space"], report["data"]
+    what = f"{num} specialised network{'s' if num != 1 else ''} from one supernet" if num else "No winner yet"
+    about = [what]
+    if data is not None:
+        about.append(f"images: {data['name']}, {len(data['class_names'])} classes")
+    if space is not None:
+        about.append(f"space: {space['name']}, {text.networks(space['size'])} networks")
+    return join(
+        tag("h1", report["name"]), tag("p", " · ".join(about), class_="lead"), _headline(report), _missing(report)
+    )
+
+
+def winners_section(report: Report) -> Markup | None:
+    """The table of winners: what was promised, what was measured."""
+    if not report["winners"]:
+        return None
+    head = (
+        "budget",
+        "limit",
+        "predicted",
+        "re-measured",
+        "exported",
+        "predicted accuracy",
+        "selection",
+        "test",
+        "MACs",
+        "parameters",
+    )
+    rows = [_winner_row(index, winner) for index, winner in enumerate(report["winners"])]
+    if report["reference"] is not None:
+        rows.append(_reference_row(report["reference"]))
+    return tag(
+        "section",
+        tag("h2", "Winners"),
+        tag("p", _explanation(report), class_="note"),
+        tag(
+            "div",
+            tag(
+                "table",
+                tag("thead", tag("tr", [tag("th", name, scope="col") for name in head])),
+                tag("tbody", rows),
+            ),
+            class_="scroll",
+        ),
+        id="winners",
+    )
+
+
+def tradeoff_section(report: Report) -> Markup | None:
+    """One chart per device; the first is that of the budgets."""
+    devices = [name for name in report["devices"] if report["records"] or f"latency@{name}" in report["fronts"]]
+    if not devices:
+        return None
+    limited = {name.partition("@")[2] for winner in report["winners"] for name in winner["limits"] if "@" in name}
+    devices.sort(key=lambda name: name not in limited)
+    figures = [_tradeoff(report, device, number) for number, device in enumerate(devices)]
+    return tag("section", tag("h2", "Accuracy against latency"), figures, id="tradeoff")
+
+
+def _tradeoff(report: Report, device: str, number: int) -> Markup:
+    name = f"latency@{device}"
+    dots = [
+        Dot(
+            record["latency"][device],
+            record["accuracy"],
+            f"subnet {record['key']}\n{text.share(record['accuracy'])} selection accuracy\n"
+            f"{text.milliseconds(record['latency'][device])} predicted, {text.count(record['macs'], 'macs')}",
+        )
+        for record in report["records"]
+    ]
+    front = [
+        FrontPoint(
+            point["cost"],
+            point["accuracy"],
+            point["lower"],
+            point["upper"],
+            f"predicted front: {point['key']}\n{text.share(point['accuracy'])} ({text.interval(point)})\n"
+            f"{text.milliseconds(point['cost'])}",
+        )
+        for point in report["fronts"].get(name, [])
+    ]
+    chart = tradeoff_chart(
+        name=f"tradeoff-{number}", device=device, dots=dots, front=front, winners=_marks(report, device, name)
+    )
+    legend = [
+        tag("li", _circle("record"), f"{len(dots)} evaluated subnets (predicted latency)"),
+        tag("li", _line("front"), "front by the predictor, with its interval") if front else None,
+        *(tag("li", swatch(i), winner["budget"]) for i, winner in enumerate(report["winners"])),
+    ]
+    caption = "Winners stand at their measured latency. Dashed lines are the budgets. Up and to the left is better."
+    title = tag("h3", device) if len(report["devices"]) > 1 else None
+    return join(title, tag("figure", chart, tag("ul", legend, class_="legend"), tag("figcaption", caption)))
+
+
+def _marks(report: Report, device: str, name: str) -> list[WinnerMark]:
+    marks = []
+    for index, winner in enumerate(report["winners"]):
+        measured = text.remeasured(winner, name) or text.exported_latency(winner, name)
+        latency = measured if measured is not None else winner["predicted_costs"][name]
+        tip = (
+            f"{winner['budget']}: {winner['key']}\n{text.share(winner['selection_accuracy'])} selection accuracy\n"
+            f"{text.milliseconds(latency)} {'measured' if measured is not None else 'predicted'} on {device}"
+        )
+        limit = winner["limits"].get(name)
+        marks.append(WinnerMark(index, winner["budget"], latency, winner["selection_accuracy"], limit, tip))
+    return marks
+
+
+def _headline(report: Report) -> Markup | None:
+    """The few numbers a reader should leave with."""
+    items = []
+    reference = report["reference"]
+    if reference is not None:
+        test = reference["accuracy"]["test"]["accuracy"]
+        items.append((text.share(test), "test accuracy of the largest subnet"))
+    for winner in report["winners"][:3]:
+        accuracy = text.tested_accuracy(winner)
+        which = "test" if accuracy is not None else "selection"
+        shown = accuracy if accuracy is not None else winner["selection_accuracy"]
+        name = next(iter(winner["limits"]))
+        measured = text.remeasured(winner, name)
+        value = measured if measured is not None else winner["predicted_costs"][name]
+        items.append((text.share(shown), f"{which} accuracy of “{winner['budget']}” at {text.cost(value, name)}"))
+    if not items:
+        return None
+    return tag("ul", [tag("li", tag("b", value), tag("span", label)) for value, label in items], class_="headline")
+
+
+def _missing(report: Report) -> Markup | None:
+    if not report["missing"]:
+        return None
+    items = [
+        tag("li", f"{item['part']} ({item['file']}): ", tag("code", item["command"])) for item in report["missing"]
+    ]
+    return tag(
+        "div",
+        tag("b", "This run is not complete. Still missing, and what makes it:"),
+        tag("ul", items),
+        class_="missing",
+    )
+
+
+def _explanation(report: Report) -> str:
+    readings = report["test_readings"]
+    return (
+        "Predicted by the latency table; re-measured as whole networks on the device before a winner was named; measured "
+        "again from the exported file. Networks were chosen by selection accuracy alone. The test split was opened "
+        f"{readings['opened']} time{'s' if readings['opened'] != 1 else ''} for {readings['scored']} "
+        f"network{'s' if readings['scored'] != 1 else ''}, after everything was chosen."
+    )
+
+
+def _winner_row(index: int, winner: Report) -> Markup:
+    names = list(winner["limits"])
+    predicted = winner["predicted_accuracy"]
+    export = winner["export"]
+    tuned = export is not None and export["finetuning"] is not None and export["finetuning"]["kept"]
+    selection = export["accuracy"]["selection"]["accuracy"] if export is not None else winner["selection_accuracy"]
+    return tag(
+        "tr",
+        tag("td", swatch(index), " ", winner["budget"], tag("small", winner["key"])),
+        tag("td", [_line_of(text.cost(winner["limits"][name], name), name) for name in names]),
+        tag("td", [_line_of(text.cost(winner["predicted_costs"][name], name)) for name in names]),
+        tag("td", [_checked(text.remeasured(winner, name), winner["limits"][name], name) for name in names]),
+        tag("td", [_checked(text.exported_latency(winner, name), winner["limits"][name], name) for name in names]),
+        tag("td", text.share(predicted["mean"]), tag("small", text.interval(predicted))),
+        tag("td", text.share(selection), tag("small", "fine-tuned") if tuned else None),
+        tag("td", text.share(text.tested_accuracy(winner))),
+        tag("td", text.count(winner["costs"]["macs"], "macs")),
+        tag("td", text.count(winner["costs"]["params"], "params")),
+    )
+
+
+def _reference_row(reference: Report) -> Markup:
+    latency = [_line_of(text.milliseconds(value), device) for device, value in reference["latency"].items()]
+    dash = tag("td", "–")
+    return tag(
+        "tr",
+        tag("td", "largest subnet", tag("small", reference["key"])),
+        tag("td", "none"),
+        tag("td", latency) if latency else dash,
+        dash,
+        dash,
+        dash,
+        *(tag("td", text.share(reference["accuracy"][split]["accuracy"])) for split in ("selection", "test")),
+        *(tag("td", text.count(reference["costs"][metric], metric)) for metric in ("macs", "params")),
+    )
+
+
+def _line_of(value: str, label: str | None = None) -> Markup:
+    return tag("div", value, tag("small", label) if label is not None else None)
+
+
+def _checked(value: float | None, limit: float, name: str) -> Markup:
+    """A measured value, marked by whether it keeps the limit; in words too, not by colour alone."""
+    if value is None:
+        return tag("div", "–")
+    keeps = value <= limit
+    return tag(
+        "div",
+        text.cost(value, name),
+        tag("small", "✓ keeps it" if keeps else "✗ over budget"),
+        class_="keeps" if keeps else "breaks",
+    )
+
+
+def _circle(name: str) -> Markup:
+    return tag(
+        "svg", tag("circle", cx=0, cy=0, r=5, class_=name), viewBox="-8 -8 16 16", class_="swatch", aria_hidden="true"
+    )
+
+
+def _line(name: str) -> Markup:
+    line = tag("path", d="M0 6H30", class_=name)
+    return tag("svg", line, viewBox="0 0 30 12", class_="line-sample", aria_hidden="true")
