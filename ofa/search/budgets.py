@@ -41,8 +41,8 @@ class ResolvedBudget:
 
 
 def parse_budget(name: str, limits: Mapping[str, str | float], *, file: object = None) -> Budget:
-    """A budget of a config; `UserError` names the offending key and value."""
-    key = f"search.budgets.{name}"
+    """A budget of a config; `UserError` names the offending key (below `search.budgets`) and value."""
+    key = name
     if not _NAME.fullmatch(name):
         raise UserError(
             "a budget's name becomes a folder: letters, digits, dot, dash and underscore", file=_text(file), key=key

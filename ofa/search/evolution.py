@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from search_spaces.genome import Population
 
 
-#: How often children are drawn again when all of them were asked before.
-_ATTEMPTS = 20
+#: How often children are drawn in one generation when most of them were asked before.
+_ATTEMPTS = 6
 
 
 class Evolution:
@@ -49,13 +49,12 @@ class Evolution:
             return self._start[:0]
         if self._generation == 0:
             return self._asked.add(self._first())
-        for _ in range(_ATTEMPTS):
-            if len(self._asked) == self._space.size:
+        new = [self._start[:0]]
+        for attempt in range(_ATTEMPTS):  # where few children are new, the next ones are changed more
+            if 4 * sum(map(len, new)) >= self._num or len(self._asked) == self._space.size:
                 break
-            new = self._asked.add(self._children())
-            if len(new):
-                return new
-        return self._start[:0]
+            new.append(self._asked.add(self._children(1.0 + attempt)))
+        return np.concatenate(new)
 
     def tell(self, population: Population, scores: Scores) -> None:
         before = self._best()
@@ -75,16 +74,16 @@ class Evolution:
         pulled = self._space.crossover(rows[: 2 * third], ends[np.arange(len(rows[: 2 * third])) % 2], self._rng)
         return np.concatenate([self._start, ends, pulled, rows[2 * third :]])
 
-    def _children(self) -> Population:
+    def _children(self, strength: float) -> Population:
         """Half mutants (few genes, then more), half mutated crossovers, strangers, and the neighbours of a new best."""
         rng, space, parents = self._rng, self._space, self._parents.population
-        few = 1.0 / space.num_genes
+        few = strength / space.num_genes
         half, quarter = self._num // 2, self._num // 4
         chosen = [parents[self._tournament(count)] for count in (quarter, half - quarter, half, half)]
         parts = [
             space.mutate(chosen[0], rng, min(1.5 * few, 1.0)),
             space.mutate(chosen[1], rng, min(4.0 * few, 1.0)),
-            space.mutate(space.crossover(chosen[2], chosen[3], rng), rng, 0.5 * few),
+            space.mutate(space.crossover(chosen[2], chosen[3], rng), rng, min(0.5 * few, 1.0)),
             space.sample(max(2, self._num // 16), rng),
         ]
         if self._best() != self._explored:
