@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ofa.console import JsonFlag, SetOption, emit
+from ofa.console import JsonFlag, SetOption, emit, note
 
 
 def run(
@@ -19,6 +19,12 @@ def run(
     """Measure, train, record, fit, search, export and report into runs/NAME; finished stages are skipped."""
     from ofa.pipeline import run_pipeline
 
-    summary = run_pipeline(config, overrides or [], runs=runs, quiet=json)
+    report = run_pipeline(config, overrides or [], runs=runs, quiet=json)
     if json:
-        emit(summary)
+        emit(report)
+        return
+    from ofa.report.report import HTML
+    from ofa.report.terminal import print_report
+
+    print_report(report)
+    note(f"report: {runs / report['name'] / HTML}")

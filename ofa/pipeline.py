@@ -1,0 +1,154 @@
+"""`ofa run`: every stage of a run in order. Each stage resumes by itself and returns at once when its inputs are unchanged."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ofa.config import RunConfig, load_config
+from ofa.console import note
+from ofa.search.budgets import ResolvedBudget, ascending, cost_name, resolve
+from ofa.search.costs import EXACT, all_costs
+from ofa.search.feasibility import feasible_networks
+from search_spaces import SearchSpace, get_space
+from search_spaces.common.errors import UserError
+from search_spaces.common.files import remove_leftovers, write_text
+
+if TYPE_CHECKING:
+    from latency_tables.table import LatencyTable
+    from search_spaces.costs import CostTable
+
+
+def run_pipeline(config_file: Path, overrides: Sequence[str], *, runs: Path, quiet: bool = False) -> dict[str, Any]:
+    """Take a config all the way to specialised networks and a report in `runs`/NAME; returns the report.
+
+    Budgets are checked before anything expensive: those on exact costs at once, those on latency as soon as the tables are there.
+    """
+    config = load_config(config_file, overrides)
+    check_devices(config)
+    space = config_space(config)
+    check_budgets(config, space, {})
+    run = runs / config.name
+    with lock_run(run):
+        remove_leftovers(run)
+        write_text(run / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        tables = measure(config, space, run)
+        check_budgets(config, space, tables)
+        _train(config, run)
+        _record_and_fit(config, run, quiet=quiet)
+        return _search_and_export(config, config_file, overrides, run, quiet=quiet)
+
+
+def config_space(config: RunConfig) -> SearchSpace:
+    """The space of a config, with the classes and channels of its data."""
+    from trainers.data import load_data
+
+    data = load_data(config.data, seed=config.seed)
+    return get_space(config.space, num_classes=data.num_classes, in_channels=data.in_channels)
+
+
+def check_devices(config: RunConfig) -> None:
+    """Every budget on latency must name a device of the config; told before anything is measured."""
+    names = [device.name for device in config.devices]
+    if config.search.device is not None and config.search.device not in names:
+        raise UserError("is not one of this config's devices", key="search.device", value=config.search.device)
+    for budget in config.search.parsed_budgets():
+        for written in budget.constraints:
+            cost_name(written, names, default=config.search.device, key=f"search.budgets.{budget.name}.{written}")
+
+
+def check_budgets(config: RunConfig, space: SearchSpace, tables: dict[str, LatencyTable]) -> None:
+    """Raise `Infeasible` for a budget that no network keeps; limits without a table yet are left out."""
+    costs: dict[str, CostTable] = all_costs(space, tables, dtype=config.search.dtype)
+    budgets: list[ResolvedBudget] = []
+    for budget in config.search.parsed_budgets():
+        known = {
+            written: quantity
+            for written, quantity in budget.constraints.items()
+            if tables or written.partition("@")[0] in EXACT
+        }
+        if known:
+            part = replace(budget, constraints=known)
+            budgets.append(resolve(part, costs, default_device=config.search.device))
+    for resolved in ascending(budgets, costs):
+        feasible_networks(space, costs, resolved, seed=config.seed)
+
+
+def measure(config: RunConfig, space: SearchSpace, run: Path) -> dict[str, LatencyTable]:
+    """The latency table of every device, measured now or found finished."""
+    from latency_tables.measure import measure_table
+
+    tables = {}
+    for device in config.devices:
+        note(f"[{config.name}] latency of {len(space.operators())} operators on {device.name}")
+        table = measure_table(space, device, path=run / "tables" / f"{device.name}.json", seed=config.seed)
+        errors = table.heldout
+        note(
+            f"[{config.name}] table of {device.name}: {errors.mape:.1%} off on {errors.num} networks it was not fitted on, "
+            f"Kendall tau {_tau(errors.kendall_tau)}"
+        )
+        tables[device.name] = table
+    return tables
+
+
+def _train(config: RunConfig, run: Path) -> None:
+    from trainers.training import train
+
+    note(f"[{config.name}] training the supernet")
+    train(config, run)
+
+
+def _record_and_fit(config: RunConfig, run: Path, *, quiet: bool) -> None:
+    from predictors.fit import fit_predictor
+    from predictors.records import record_subnets
+
+    note(f"[{config.name}] evaluating {config.records.num} subnets for the accuracy predictor")
+    record_subnets(run, config, quiet=quiet)
+    predictor = fit_predictor(run, config, quiet=quiet)
+    grade = predictor.grade
+    note(
+        f"[{config.name}] accuracy predictor ({predictor.name}): Kendall tau {_tau(grade.predictor.tau.value)} on "
+        f"{grade.num_heldout} networks it was not fitted on (MACs alone {_tau(grade.baselines['macs'].tau.value)})"
+    )
+
+
+def _search_and_export(
+    config: RunConfig, config_file: Path, overrides: Sequence[str], run: Path, *, quiet: bool
+) -> dict[str, Any]:
+    from ofa.export.winners import export_winners
+    from ofa.report.report import write_report
+    from ofa.search.stage import search_run
+
+    note(f"[{config.name}] searching {', '.join(config.search.budgets)}")
+    search_run(run, config, quiet=quiet)
+    note(f"[{config.name}] exporting the winners")
+    export_winners(run, config, quiet=quiet)
+    return write_report(run)
+
+
+def _tau(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.2f}"
+
+
+@contextmanager
+def lock_run(run: Path) -> Iterator[None]:
+    """One process works in a run folder at a time; the lock goes with the process, however it ends."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror or error}", file=run) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError("another process is working in this run folder", file=run) from None
+    finally:
+        os.close(descriptor)
