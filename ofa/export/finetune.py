@@ -112,8 +112,9 @@ def _train(
     teacher = clone_network(teacher).to(device).eval()
     decayed = [parameter for parameter in student.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in student.parameters() if parameter.ndim <= 1]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(
-        [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
+        groups,
         lr=settings.finetune_lr,
         weight_decay=settings.finetune_weight_decay,
     )
@@ -127,7 +128,7 @@ def _train(
             logits = student(resize_batch(images, resolution))
             loss = (label_loss(logits, labels, 0.0) + distillation_loss(logits, soft)) / (2 * len(labels))
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             advance()

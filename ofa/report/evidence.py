@@ -18,8 +18,8 @@ def tables_section(report: Report) -> Markup | None:
         return None
     parts = [_certificate(name, device, index) for index, (name, device) in enumerate(report["devices"].items())]
     intro = (
-        "A network's latency is predicted from its operators, each measured alone. These random networks took no part in making "
-        "the table: the distance from the diagonal is its error. The corridor is ±10 %."
+        "A network's latency is predicted from its operators, each measured alone. These random networks took no part "
+        "in making the table: the distance from the diagonal is its error. The corridor is ±10 %."
     )
     return tag(
         "section", tag("h2", "Can the latency tables be trusted?"), tag("p", intro, class_="note"), parts, id="tables"
@@ -34,9 +34,10 @@ def predictor_section(report: Report) -> Markup | None:
     grade = predictor["grade"]
     level = f"{100 * grade['level']:.0f} %"
     intro = (
-        f"Graded on {grade['num_heldout']} of {grade['num_records']} records, which took no part in fitting or choosing the model. "
-        f"Intervals are at {level}, by bootstrap. Kendall's τ says how well networks are ranked: 1 is perfect, 0 is chance. "
-        f"{text.share(grade['coverage'], 0)} of the held-out accuracies lie inside their predicted intervals."
+        f"Graded on {grade['num_heldout']} of {grade['num_records']} records, which took no part in fitting or "
+        f"choosing the model. Intervals are at {level}, by bootstrap. Kendall's τ says how well networks are ranked: "
+        f"1 is perfect, 0 is chance. {text.share(grade['coverage'], 0)} of the held-out accuracies lie inside their "
+        "predicted intervals."
     )
     rows = [(f"{predictor['model']} (used)", grade["predictor"])]
     rows += [(f"{name} alone", score) for name, score in grade["baselines"].items()]
@@ -86,7 +87,8 @@ def _certificate(name: str, device: Report, index: int) -> Markup:
             pair["measured_ms"],
             pair["predicted_ms"],
             f"network {pair['key']}\npredicted {text.milliseconds(pair['predicted_ms'])}\n"
-            f"measured {text.milliseconds(pair['measured_ms'])} ({100 * (pair['predicted_ms'] / pair['measured_ms'] - 1):+.1f} %)",
+            f"measured {text.milliseconds(pair['measured_ms'])} (off by "
+            f"{100 * (pair['predicted_ms'] / pair['measured_ms'] - 1):+.1f} %)",
         )
         for pair in heldout["pairs"]
     ]
@@ -128,7 +130,8 @@ def _checked(checked: list[Report]) -> Markup | None:
         (
             entry["accuracy"],
             entry["predicted"]["mean"],
-            f"network {entry['key']}\npredicted {text.share(entry['predicted']['mean'])} ({text.interval(entry['predicted'])})\n"
+            f"network {entry['key']}\npredicted {text.share(entry['predicted']['mean'])} "
+            f"({text.interval(entry['predicted'])})\n"
             f"evaluated {text.share(entry['accuracy'])}",
         )
         for entry in checked

@@ -19,7 +19,7 @@ Child = Markup | str | None
 _VOID = {"meta", "br", "hr", "input", "link", "col", "circle", "line", "path", "rect", "polygon", "polyline"}
 
 
-def tag(name: str, *children: Child | Iterable[Child], **attributes: Attribute) -> Markup:
+def tag(name: str, /, *children: Child | Iterable[Child], **attributes: Attribute) -> Markup:
     """`tag("p", "a < b", class_="note")` -> `<p class="note">a &lt; b</p>`.
 
     A trailing underscore is dropped from attribute names and others become hyphens; None and False leave an attribute

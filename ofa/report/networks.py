@@ -47,8 +47,9 @@ def _story(winner: Report) -> str:
     search, costs = winner["search"], winner["costs"]
     side = winner["architecture"].get("resolution")
     sentence = (
-        f"Input {side} × {side}. {text.count(costs['macs'], 'macs')}, {text.count(costs['params'], 'params')} parameters, "
-        f"{text.size(costs['peak_memory'])} of activations at most and {text.size(costs['flash'])} of weights in float32. "
+        f"Input {side} × {side}. {text.count(costs['macs'], 'macs')}, {text.count(costs['params'], 'params')} "
+        f"parameters, {text.size(costs['peak_memory'])} of activations at most and {text.size(costs['flash'])} of "
+        "weights in float32. "
         f"Found by {search['algorithm']} search over {search['num_scored']:,} networks; of {search['num_candidates']} "
         f"candidates that were measured, {search['num_rejected']} broke the budget."
     )
@@ -56,8 +57,8 @@ def _story(winner: Report) -> str:
     if finetuning is not None:
         kept = "kept" if finetuning["kept"] else "discarded"
         sentence += (
-            f" Fine-tuned for {finetuning['epochs']} epochs: selection accuracy {text.share(finetuning['before'])} before, "
-            f"{text.share(finetuning['after'])} after; {kept}."
+            f" Fine-tuned for {finetuning['epochs']} epochs: selection accuracy {text.share(finetuning['before'])} "
+            f"before, {text.share(finetuning['after'])} after; {kept}."
         )
     return sentence
 

@@ -157,8 +157,9 @@ def _missing(report: Report) -> Markup | None:
 def _explanation(report: Report) -> str:
     readings = report["test_readings"]
     return (
-        "Predicted by the latency table; re-measured as whole networks on the device before a winner was named; measured "
-        "again from the exported file. Networks were chosen by selection accuracy alone. The test split was opened "
+        "Predicted by the latency table; re-measured as whole networks on the device before a winner was named; "
+        "measured again from the exported file. Networks were chosen by selection accuracy alone. "
+        "The test split was opened "
         f"{readings['opened']} time{'s' if readings['opened'] != 1 else ''} for {readings['scored']} "
         f"network{'s' if readings['scored'] != 1 else ''}, after everything was chosen."
     )

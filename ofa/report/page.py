@@ -12,7 +12,9 @@ from ofa.report.networks import networks_section
 from ofa.report.overview import header, tradeoff_section, winners_section
 
 #: what the page may load: nothing but itself
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+)
 
 
 def render_page(report: dict[str, Any]) -> str:

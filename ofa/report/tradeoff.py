@@ -63,9 +63,9 @@ def tradeoff_chart(
     x_axis = Axis(f"latency on {device} (ms)", number, limits=(0.0, float("inf")))
     y_axis = Axis("accuracy, selection split", percent, limits=(0.0, 1.0))
     budgets = [mark.budget for mark in winners if mark.budget is not None]
-    xs = [p.latency for p in (*dots, *front, *winners)] + budgets
+    points = [(p.latency, p.accuracy) for group in (dots, front, winners) for p in group]
     # the band's far ends may lie outside: they must not squeeze the measured accuracies into a strip
-    frame = fit_frame(xs, [p.accuracy for p in (*dots, *front, *winners)], x_axis, y_axis)
+    frame = fit_frame([x for x, _ in points] + budgets, [y for _, y in points], x_axis, y_axis)
     description = (
         f"{len(dots)} evaluated subnets, a predicted front of {len(front)} networks and {len(winners)} winners. "
         "The tables below hold the same numbers."
