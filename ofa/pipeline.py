@@ -1,4 +1,6 @@
-"""`ofa run`: every stage of a run in order. Each stage resumes by itself and returns at once when its inputs are unchanged."""
+"""`ofa run`: every stage of a run in order. Each stage resumes by itself and returns at once when its inputs are
+unchanged.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 def run_pipeline(config_file: Path, overrides: Sequence[str], *, runs: Path, quiet: bool = False) -> dict[str, Any]:
     """Take a config all the way to specialised networks and a report in `runs`/NAME; returns the report.
 
-    Budgets are checked before anything expensive: those on exact costs at once, those on latency as soon as the tables are there.
+    Budgets are checked before anything expensive: those on exact costs at once, those on latency as soon as the
+    tables are there.
     """
     config = load_config(config_file, overrides)
     check_devices(config)

@@ -1,4 +1,6 @@
-"""`kill -9` at random moments of `ofa run`: the same command finishes, ends with the same weights, and repeats no work."""
+"""`kill -9` at random moments of `ofa run`: the same command finishes, ends with the same weights, and repeats no
+work.
+"""
 
 from __future__ import annotations
 
