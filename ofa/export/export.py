@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ class ExportJob:
     latencies: Mapping[str, CostTable] | None = None
     facts: Mapping[str, Any] | None = None
     journal: Path | None = None
+    limits: Mapping[str, float] | None = None
+    """Budget by the name of the cost (`latency@DEVICE` in ms): what the exported file must keep when it is measured."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -66,11 +69,20 @@ class ExportJob:
         return f"{self.architecture.key}-{self.network_sha256[:16]}"
 
 
+class OverBudget(Exception):
+    """The exported file is slower than its budget; nothing was written. `measured` is the entry of its measurement."""
+
+    def __init__(self, key: str, cost: str, measured: Mapping[str, Any]) -> None:
+        super().__init__(f"{key} takes {measured['median_ms']:.4g} ms as exported, over its limit on {cost}")
+        self.key, self.cost, self.measured = key, cost, measured
+
+
 def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet: bool = False) -> dict[str, Any]:
     """Write the folder `out` in one step and return its report; at once if it already holds exactly this.
 
     Every form is compared with the network on real images before anything is said to have been exported. Raises
-    `UserError` when a form disagrees or a converter fails; then `out` is as it was before.
+    `UserError` when a form disagrees or a converter fails, and `OverBudget` when the file is too slow; then `out` is
+    as it was before.
     """
     inputs = _inputs(job, settings)
     finished = finished_export(out, inputs)
@@ -97,6 +109,7 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
         selection = selection_score(folder, form, job.data, resolution=side, batch_size=batch_size)
         advance(note="measuring" if job.devices else "")
         measured = {device.name: _remeasure(job, settings, folder, device, advance) for device in job.devices}
+        _check_limits(job, measured)  # before the test split is read: a rejected network must not see it
         test = _test_score(job, folder, form, batch_size)
         report = {
             "schema": SCHEMA,
@@ -182,6 +195,13 @@ def _test_score(job: ExportJob, folder: Path, form: str, batch_size: int) -> dic
     return final_test_score(
         folder, form, job.data, resolution=side, batch_size=batch_size, ledger=job.ledger, key=job.test_key
     )
+
+
+def _check_limits(job: ExportJob, measured: Mapping[str, Any]) -> None:
+    for device, entry in measured.items():
+        cost = f"latency@{device}"
+        if entry["median_ms"] > (job.limits or {}).get(cost, math.inf):
+            raise OverBudget(job.architecture.key, cost, entry)
 
 
 def _latencies(job: ExportJob, measured: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ FOLDER = "specialized"
 def export_winners(run: Path, config: RunConfig, *, quiet: bool = False) -> dict[str, dict[str, Any]]:
     """Export the winner of every budget of `search.json` into `specialized/BUDGET/`; budget -> export report.
 
-    Finished exports are left alone. The test split is read here, after everything was chosen, once per network.
+    Finished exports are left alone. Raises `OverBudget` for a winner whose exported file breaks its budget. The test
+    split is read here, after everything was chosen, once per network.
     """
     run = Path(run)
     found = read_search(run)
@@ -39,6 +41,7 @@ def export_winners(run: Path, config: RunConfig, *, quiet: bool = False) -> dict
         network, finetuning = session.winner(architecture)
         facts = {"budget": budget_facts(budget), "search": search_facts(winner), "finetuning": finetuning}
         job = session.job(budget["name"], architecture, network, read_test=True, facts=facts)
+        job = replace(job, limits=budget["limits"])
         reports[budget["name"]] = export_network(
             job, out=run / FOLDER / budget["name"], settings=config.export, quiet=quiet
         )

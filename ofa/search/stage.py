@@ -50,12 +50,17 @@ class Problem:
 
     def inputs(self, predictor_inputs: str) -> str:
         """Equal exactly when the search would be the same."""
+        corrections = [
+            [name, key, median.median_ms]
+            for name, book in measurement_books(self).items()
+            for key, median in sorted(book.corrections.items())
+        ]
         tables = {name: table.model_dump(mode="json") for name, table in self.tables.items()}
         devices = [device.model_dump(mode="json") for device in self.config.devices]
         limits = [asdict(budget) for budget in self.budgets]
         settings = self.config.search.model_dump(mode="json", exclude={"budgets"})
         facts = [settings, limits, devices, tables, self.space.fingerprint, self.weights_sha256, self.config.seed]
-        return digest([_ALGORITHM, predictor_inputs, *facts])
+        return digest([_ALGORITHM, predictor_inputs, *facts, *([corrections] if corrections else [])])
 
 
 def load_problem(run: Path, config: RunConfig, *, budget: Budget | None = None) -> Problem:
@@ -104,7 +109,7 @@ def _find(problem: Problem, predict: BoundPredictor, *, quiet: bool) -> tuple[Ou
         problem.costs,
         ranked,
         evaluate=_Evaluate(problem),
-        books=_books(problem),
+        books=measurement_books(problem),
         again=partial(_again, problem, predict),
         also=_recorded(problem),
         max_rounds=settings.max_rounds,
@@ -139,7 +144,7 @@ class _Evaluate:
         return float(self._evaluator.book.accuracy(architecture, self._evaluator, origin="search"))
 
 
-def _books(problem: Problem) -> dict[str, MeasurementBook]:
+def measurement_books(problem: Problem) -> dict[str, MeasurementBook]:
     """For every limited cost of a device that is here: the book that measures it."""
     limited = sorted({name for budget in problem.budgets for name in budget.limits})
     here = {device.name: device for device in problem.config.devices}
