@@ -34,7 +34,7 @@ def data_section(report: Report) -> Markup | None:
         )
         for split in data["splits"]
     ]
-    table = tag("table", tag("thead", tag("tr", [tag("th", name, scope="col") for name in head])), tag("tbody", rows))
+    table = tag("table", tag("thead", tag("tr", [_heading(name) for name in head])), tag("tbody", rows))
     return tag("section", tag("h2", "Data"), tag("div", table, class_="scroll"), id="data")
 
 
@@ -88,3 +88,7 @@ def records_section(report: Report) -> Markup | None:
         tag("details", tag("summary", f"{len(records)} evaluated subnets"), tag("div", table, class_="scroll")),
         id="records",
     )
+
+
+def _heading(name: str) -> Markup:
+    return tag("th", name, scope="col", class_="text" if name == "what for" else None)

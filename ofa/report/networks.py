@@ -102,7 +102,7 @@ def _layer(layer: Report, device: str | None, most: float) -> Markup:
             tag("td", text.count(layer["macs"], "macs")),
         ]
     else:
-        cells += [tag("td", "what belongs to no layer", class_="text"), tag("td"), tag("td"), tag("td")]
+        cells += [tag("td", "calls and correction, no layer's own", class_="text"), tag("td"), tag("td"), tag("td")]
     if device is not None:
         part = layer["latency"].get(device, {"ms": 0.0, "share": 0.0})
         cells += [tag("td", text.milliseconds(part["ms"])), tag("td", _bar(layer, part["share"], most), class_="bar")]
@@ -118,7 +118,7 @@ def _operator(layer: Report) -> str:
         parts.append(f"{kernel}×{kernel}")
     mid = options.get("mid_channels")
     if mid is not None and options.get("expansion"):
-        parts.append(f"{mid} inside (×{mid / layer['in_channels']:.2g})")
+        parts.append(f"expand ×{mid / layer['in_channels']:.2g}")
     if options.get("stride", 1) != 1:
         parts.append(f"stride {options['stride']}")
     if options.get("se_channels"):
@@ -131,7 +131,7 @@ def _operator(layer: Report) -> str:
 def _bar(layer: Report, share: float, most: float) -> Markup:
     kernel = layer.get("options", {}).get("kernel_size", "none")
     known = kernel if kernel in (3, 5, 7) else "none"
-    width = round(78 * share / most, 2)
+    width = max(round(100 * share / most, 2), 0.0)  # a correction of the sum may be negative
     return tag(
         "svg",
         tag("rect", x=0, y=3, width=width, height=12, rx=1.5, class_=f"kernel-{known}"),

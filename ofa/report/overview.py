@@ -28,18 +28,8 @@ def winners_section(report: Report) -> Markup | None:
     """The table of winners: what was promised, what was measured."""
     if not report["winners"]:
         return None
-    head = (
-        "budget",
-        "limit",
-        "predicted",
-        "re-measured",
-        "exported",
-        "predicted accuracy",
-        "selection",
-        "test",
-        "MACs",
-        "parameters",
-    )
+    head = ("budget", "limit", "predicted", "re-measured", "exported", "predicted", "selection", "test", "size")
+    groups = (("", 2), ("latency or other cost", 3), ("accuracy", 3), ("", 1))
     rows = [_winner_row(index, winner) for index, winner in enumerate(report["winners"])]
     if report["reference"] is not None:
         rows.append(_reference_row(report["reference"]))
@@ -51,7 +41,13 @@ def winners_section(report: Report) -> Markup | None:
             "div",
             tag(
                 "table",
-                tag("thead", tag("tr", [tag("th", name, scope="col") for name in head])),
+                tag(
+                    "thead",
+                    tag(
+                        "tr", [tag("th", name, colspan=span, class_="group" if name else None) for name, span in groups]
+                    ),
+                    tag("tr", [tag("th", name, scope="col") for name in head]),
+                ),
                 tag("tbody", rows),
             ),
             class_="scroll",
@@ -116,7 +112,8 @@ def _marks(report: Report, device: str, name: str) -> list[WinnerMark]:
             f"{text.milliseconds(latency)} {'measured' if measured is not None else 'predicted'} on {device}"
         )
         limit = winner["limits"].get(name)
-        marks.append(WinnerMark(index, winner["budget"], latency, winner["selection_accuracy"], limit, tip))
+        earlier = sum(other["key"] == winner["key"] for other in report["winners"][:index])
+        marks.append(WinnerMark(index, winner["budget"], latency, winner["selection_accuracy"], limit, tip, earlier))
     return marks
 
 
@@ -170,19 +167,18 @@ def _winner_row(index: int, winner: Report) -> Markup:
     predicted = winner["predicted_accuracy"]
     export = winner["export"]
     tuned = export is not None and export["finetuning"] is not None and export["finetuning"]["kept"]
-    selection = export["accuracy"]["selection"]["accuracy"] if export is not None else winner["selection_accuracy"]
+    selection = text.selected_accuracy(winner)
     return tag(
         "tr",
         tag("td", swatch(index), " ", winner["budget"], tag("small", winner["key"])),
-        tag("td", [_line_of(text.cost(winner["limits"][name], name), name) for name in names]),
+        tag("td", [_line_of(text.cost(winner["limits"][name], name), name.removeprefix("latency@")) for name in names]),
         tag("td", [_line_of(text.cost(winner["predicted_costs"][name], name)) for name in names]),
         tag("td", [_checked(text.remeasured(winner, name), winner["limits"][name], name) for name in names]),
         tag("td", [_checked(text.exported_latency(winner, name), winner["limits"][name], name) for name in names]),
         tag("td", text.share(predicted["mean"]), tag("small", text.interval(predicted))),
         tag("td", text.share(selection), tag("small", "fine-tuned") if tuned else None),
         tag("td", text.share(text.tested_accuracy(winner))),
-        tag("td", text.count(winner["costs"]["macs"], "macs")),
-        tag("td", text.count(winner["costs"]["params"], "params")),
+        _size(winner["costs"]),
     )
 
 
@@ -198,8 +194,12 @@ def _reference_row(reference: Report) -> Markup:
         dash,
         dash,
         *(tag("td", text.share(reference["accuracy"][split]["accuracy"])) for split in ("selection", "test")),
-        *(tag("td", text.count(reference["costs"][metric], metric)) for metric in ("macs", "params")),
+        _size(reference["costs"]),
     )
+
+
+def _size(costs: Report) -> Markup:
+    return tag("td", text.count(costs["macs"], "macs"), tag("small", f"{text.count(costs['params'], 'params')} params"))
 
 
 def _line_of(value: str, label: str | None = None) -> Markup:

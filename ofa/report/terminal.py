@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ofa.report import text
@@ -17,38 +19,29 @@ def print_report(report: dict[str, Any], *, console: Console | None = None) -> N
         console.print(winners_table(report))
     for item in report["missing"]:
         console.print(
-            f"[yellow]missing:[/] {item['part']} ({item['file']}); made by: {item['command']}", soft_wrap=True
+            f"[yellow]missing:[/] {escape(item['part'])} ({item['file']}); made by: {escape(item['command'])}",
+            soft_wrap=True,
         )
 
 
 def winners_table(report: dict[str, Any]) -> Table:
-    table = Table(title=report["name"])
-    table.add_column("budget")
-    for name in (
-        "limit",
-        "predicted",
-        "re-measured",
-        "exported",
-        "predicted acc.",
-        "selection acc.",
-        "test acc.",
-        "MACs",
-        "params",
-    ):
-        table.add_column(name, justify="right")
+    """Fits into 80 columns: the limit stands under the budget, parameters under MACs."""
+    table = Table(title=escape(report["name"]), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("budget\n(at most)", no_wrap=True)
+    costs, accuracies = ("\npredicted", "\nmeasured", "file\nmeasured"), ("acc.\npred.", "acc.\nselect.", "acc.\ntest")
+    for name in (*costs, *accuracies, "MACs\nparams"):
+        table.add_column(name, justify="right", no_wrap=True)
     for winner in report["winners"]:
-        names = list(winner["limits"])
+        limits = winner["limits"]
         table.add_row(
-            winner["budget"],
-            "\n".join(text.cost(winner["limits"][name], name) for name in names),
-            "\n".join(text.cost(winner["predicted_costs"][name], name) for name in names),
-            "\n".join(_measured(text.remeasured(winner, name), winner["limits"][name], name) for name in names),
-            "\n".join(_measured(text.exported_latency(winner, name), winner["limits"][name], name) for name in names),
-            text.share(winner["predicted_accuracy"]["mean"]),
-            text.share(winner["selection_accuracy"]),
-            text.share(text.tested_accuracy(winner)),
-            text.count(winner["costs"]["macs"], "macs"),
-            text.count(winner["costs"]["params"], "params"),
+            "\n".join([escape(winner["budget"]), *(_cost(limit, name) for name, limit in limits.items())]),
+            "\n".join(_cost(winner["predicted_costs"][name], name) for name in limits),
+            "\n".join(_measured(text.remeasured(winner, name), limit, name) for name, limit in limits.items()),
+            "\n".join(_measured(text.exported_latency(winner, name), limit, name) for name, limit in limits.items()),
+            _share(winner["predicted_accuracy"]["mean"]),
+            _share(text.selected_accuracy(winner)),
+            _share(text.tested_accuracy(winner)),
+            _size(winner["costs"]),
         )
     reference = report["reference"]
     if reference is not None:
@@ -56,13 +49,25 @@ def winners_table(report: dict[str, Any]) -> Table:
         table.add_section()
         table.add_row(
             "largest",
-            *("none", "–", "–", "–", "–"),
-            *(text.share(accuracy[split]["accuracy"]) for split in ("selection", "test")),
-            *(text.count(reference["costs"][metric], metric) for metric in ("macs", "params")),
+            *("–", "–", "–", "–"),
+            *(_share(accuracy[split]["accuracy"]) for split in ("selection", "test")),
+            _size(reference["costs"]),
         )
     return table
 
 
+def _size(costs: dict[str, Any]) -> str:
+    return "\n".join(text.count(costs[metric], "params").replace(" ", "") for metric in ("macs", "params"))
+
+
+def _cost(value: float | None, name: str) -> str:
+    return f"{value:.3g} ms" if value is not None and name.startswith("latency") else text.cost(value, name)
+
+
+def _share(value: float | None) -> str:
+    return text.share(value).replace(" ", "")
+
+
 def _measured(value: float | None, limit: float, name: str) -> str:
-    shown = text.cost(value, name)
+    shown = _cost(value, name)
     return shown if value is None or value <= limit else f"[bold red]{shown} over[/]"

@@ -68,3 +68,9 @@ def tested_accuracy(winner: Mapping[str, Any]) -> float | None:
     """Of the exported file, in 0..1."""
     test = ((winner["export"] or {}).get("accuracy") or {}).get("test")
     return None if test is None else float(test["accuracy"])
+
+
+def selected_accuracy(winner: Mapping[str, Any]) -> float:
+    """On the selection split, in 0..1: of the exported file where there is one, which may have been fine-tuned."""
+    export = winner["export"]
+    return float(export["accuracy"]["selection"]["accuracy"] if export is not None else winner["selection_accuracy"])

@@ -44,7 +44,10 @@ class FrontPoint:
 
 @dataclass(frozen=True)
 class WinnerMark:
-    """A winner and its budget on this device (None where the budget bounds something else)."""
+    """A winner and its budget on this device (None where the budget bounds something else).
+
+    `num_below`: how many earlier winners are the same network; it is drawn on top of them.
+    """
 
     index: int
     name: str
@@ -52,6 +55,7 @@ class WinnerMark:
     accuracy: float
     budget: float | None
     tip: str
+    num_below: int = 0
 
 
 def tradeoff_chart(
@@ -123,7 +127,7 @@ def _winner(frame: Frame, mark: WinnerMark) -> Markup:
     return tag(
         "path",
         d=marker(mark.index),
-        transform=f"translate({frame.x(mark.latency):g} {frame.y(mark.accuracy):g})",
+        transform=f"translate({frame.x(mark.latency):g} {frame.y(mark.accuracy) - 17 * mark.num_below:g})",
         class_=f"winner colour-{mark.index % NUM_COLOURS}",
         tabindex=0,
         role="button",
