@@ -121,6 +121,8 @@ def resolve(budget: Budget, costs: Mapping[str, CostTable], *, default_device: s
         if name in limits:
             raise UserError(f"{name} is limited twice", key=f"{budget.name}.{written}")
         limits[name] = _amount(quantity, costs[name])
+        if limits[name] <= 0:  # a table whose correction goes below zero: ratios to such a limit mean nothing
+            raise UserError(f"comes to {limits[name]:.4g}, which is not positive", key=f"{budget.name}.{written}")
         texts[name] = budget.written[written]
     return ResolvedBudget(budget.name, limits, texts)
 

@@ -12,46 +12,43 @@ from ofa.search.budgets import format_cost
 
 
 def print_winners(facts: Mapping[str, Any], *, explain: bool = False) -> None:
-    """Winners of a search of a run: limits, predicted and measured costs, accuracies; slot by slot with `explain`."""
-    console = Console()
-    table = Table("budget", "limit", "predicted", "measured", "network", "predicted accuracy", "selection accuracy")
+    """Winners of a search of a run: accuracies, limits, predicted and measured costs; slot by slot with `explain`."""
+    networks = Table("budget", "network", "predicted accuracy", "selection accuracy")
+    costs = Table("budget", "cost", "at most", "predicted", "measured")
     for budget in facts["budgets"]:
         winner = budget["winner"]
-        names = list(budget["limits"])
-        measured = [
-            format_cost(winner["measured"][name]["median_ms"], name) if name in winner["measured"] else "exact"
-            for name in names
-        ]
-        accuracy = winner["predicted_accuracy"]
-        table.add_row(
-            budget["name"],
-            _lines(f"{name} <= {format_cost(budget['limits'][name], name)}" for name in names),
-            _lines(format_cost(winner["predicted_costs"][name], name) for name in names),
-            _lines(measured),
-            winner["key"],
-            f"{accuracy['mean']:.2%} ({accuracy['lower']:.2%} to {accuracy['upper']:.2%})",
-            f"{winner['selection_accuracy']:.2%}",
-        )
-    console.print(table)
+        selection = f"{winner['selection_accuracy']:.2%}"
+        networks.add_row(budget["name"], winner["key"], _accuracy(winner["predicted_accuracy"]), selection)
+        for name, limit in budget["limits"].items():
+            measured = winner["measured"].get(name)
+            costs.add_row(
+                budget["name"],
+                name,
+                format_cost(limit, name),
+                format_cost(winner["predicted_costs"][name], name),
+                "" if measured is None else format_cost(measured["median_ms"], name),
+            )
+    console = Console()
+    console.print(networks, costs)
     if explain:
         for budget in facts["budgets"]:
-            print_contributions(f"{budget['name']}: {budget['winner']['key']}", budget["winner"]["contributions"])
+            limited = {name: budget["winner"]["contributions"][name] for name in budget["limits"]}
+            print_contributions(f"{budget['name']}: {budget['winner']['key']}", limited)
 
 
 def print_candidates(facts: Mapping[str, Any], *, explain: bool = False) -> None:
     """Candidates of a search by predictor alone."""
-    limits = facts["limits"]
-    table = Table("network", "predicted accuracy", *(f"{n} <= {format_cost(v, n)}" for n, v in limits.items()))
+    limits, console = facts["limits"], Console()
+    for name, limit in limits.items():
+        console.print(f"{name} <= {format_cost(limit, name)}", highlight=False)
+    table = Table("network", "predicted accuracy", *limits)
     for candidate in facts["candidates"]:
-        accuracy, costs = candidate["predicted_accuracy"], candidate["predicted_costs"]
-        table.add_row(
-            candidate["key"],
-            f"{accuracy['mean']:.2%} ({accuracy['lower']:.2%} to {accuracy['upper']:.2%})",
-            *(format_cost(costs[name], name) for name in limits),
-        )
-    Console().print(table)
-    if explain and facts["candidates"]:
-        print_contributions(facts["candidates"][0]["key"], facts["contributions"])
+        costs = [format_cost(candidate["predicted_costs"][name], name) for name in limits]
+        table.add_row(candidate["key"], _accuracy(candidate["predicted_accuracy"]), *costs)
+    console.print(table)
+    if explain:
+        limited = {name: facts["contributions"][name] for name in limits}
+        print_contributions(facts["candidates"][0]["key"], limited)
 
 
 def print_contributions(title: str, costs: Mapping[str, list[dict[str, Any]]]) -> None:
@@ -65,5 +62,5 @@ def print_contributions(title: str, costs: Mapping[str, list[dict[str, Any]]]) -
     Console().print(table)
 
 
-def _lines(texts: Any) -> str:
-    return "\n".join(texts)
+def _accuracy(prediction: Mapping[str, float]) -> str:
+    return f"{prediction['mean']:.2%} ({prediction['lower']:.2%} to {prediction['upper']:.2%})"
