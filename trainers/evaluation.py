@@ -44,6 +44,7 @@ def evaluate_architecture(
 ) -> Evaluation:
     """Accuracy and loss of a subnet on a split, with BN statistics of its own from the calibration split."""
     network = specialize(supernet, architecture, data, cache=cache, batch_size=batch_size)
+    network.to(memory_format=torch.channels_last)  # nearly twice as fast on CPUs
     device = next(network.parameters()).device
     batches = data.batches(split, resolution=architecture.resolution, batch_size=batch_size, device=device)
     return evaluate_network(network, batches)
@@ -78,7 +79,8 @@ def specialize(
         resolution = architecture.resolution
         return (x for x, _ in data.batches("calibration", resolution=resolution, batch_size=batch_size, device=device))
 
-    network = recalibrate(network, images)
+    network = recalibrate(network.to(memory_format=torch.channels_last), images)
+    network.to(memory_format=torch.contiguous_format)  # what is measured and exported is laid out the ordinary way
     if entry is not None:
         write_bytes(entry, safetensors.torch.save(_statistics(network)))
     return network

@@ -42,7 +42,7 @@ def data() -> ImageData:
 
 @pytest.fixture(scope="session")
 def make_config() -> MakeConfig:
-    """`make_config(recipe=..., epochs=...)`: settings of the train section over the defaults above (7 steps an epoch)."""
+    """`make_config(recipe=..., epochs=...)`: train settings over the defaults above (7 steps an epoch)."""
 
     def make(*, seed: int = 0, space: dict[str, Any] = SPACE, **train: Any) -> TrainingConfig:
         section = {**TRAIN, **train}
