@@ -16,8 +16,7 @@ SetOption = Annotated[
 
 def emit(value: dict[str, Any]) -> None:
     """Print the result of a command as one JSON object."""
-    json.dump(value, sys.stdout, indent=1, allow_nan=False)
-    sys.stdout.write("\n")
+    print(json.dumps(value, indent=1, allow_nan=False), flush=True)
 
 
 def note(text: str) -> None:
