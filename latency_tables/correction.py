@@ -47,10 +47,9 @@ def fit_line(sums_ms: ArrayLike, measured_ms: ArrayLike, *, least_ms: float) -> 
         return residuals
 
     start = [float(np.median(measured / sums)), 0.0]
+    scale = [start[0], 1.0]
     bounds = ([1e-3 * start[0], -0.5], [np.inf, np.inf])
-    slope, shift = least_squares(
-        relative, start, bounds=bounds, loss="soft_l1", f_scale=0.02, x_scale=[start[0], 1.0]
-    ).x
+    slope, shift = least_squares(relative, start, bounds=bounds, loss="soft_l1", f_scale=0.02, x_scale=scale).x
     return Line(slope=float(slope), constant_ms=float(slope * shift * least_ms))
 
 

@@ -56,6 +56,7 @@ class _Graph:
         self.shapes: dict[str, Shape] = {"input": input_shape}
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
+        self.weight_names: set[str] = set()
         self.values: dict[fx.Node, str] = {}
 
     def add(self, kind: str, inputs: list[str], output: str, shape: Shape, **attributes: object) -> str:
@@ -64,7 +65,9 @@ class _Graph:
         return output
 
     def weight(self, name: str, tensor: Tensor) -> str:
-        self.weights.append(numpy_helper.from_array(tensor.detach().contiguous().numpy(), name))
+        if name not in self.weight_names:  # a leaf may stand in several places
+            self.weight_names.add(name)
+            self.weights.append(numpy_helper.from_array(tensor.detach().contiguous().numpy(), name))
         return name
 
     def translate(self, node: fx.Node) -> None:

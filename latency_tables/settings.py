@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from latency_tables.runtimes import RUNTIMES
-from search_spaces.common.errors import UserError
 from search_spaces.common.settings import Settings
 
 
@@ -21,7 +20,7 @@ class DeviceSettings(Settings):
     threads: int = Field(default=1, ge=1, le=1024)
     rounds: int = Field(default=20, ge=1)
     min_rounds: int = Field(default=5, ge=1)
-    """Rounds that are measured even when `time_budget_s` is spent."""
+    """Rounds (or all, if fewer) that are measured even when `time_budget_s` is spent."""
     instances: int = Field(default=3, ge=1)
     """How often in the course of the rounds every item is prepared anew: where its buffers happen to lie in memory
     alone moves the latency of a network by 2 or 3 %."""
@@ -30,7 +29,7 @@ class DeviceSettings(Settings):
     sample_ms: float = Field(default=1.0, gt=0, le=10_000)
     """Calls of one item in a sample last about this long together, but are at least `min_calls`."""
     min_calls: int = Field(default=3, ge=1)
-    retries: int = Field(default=3, ge=0)
+    retries: int = Field(default=1, ge=0)
     """How often a sample is taken again when the operating system gave the core to someone else meanwhile."""
     time_budget_s: float = Field(default=900.0, gt=0)
     fit_networks: int = Field(default=16, ge=4)
@@ -45,9 +44,3 @@ class DeviceSettings(Settings):
     def _known_runtime(cls, value: str) -> str:
         RUNTIMES.get(value)
         return value
-
-    @model_validator(mode="after")
-    def _enough_rounds(self) -> DeviceSettings:
-        if "min_rounds" in self.model_fields_set and self.min_rounds > self.rounds:
-            raise UserError(f"min_rounds is {self.min_rounds}, more than rounds ({self.rounds})")
-        return self

@@ -165,9 +165,7 @@ def load_table(path: Path | str) -> LatencyTable:
     if not isinstance(data, dict) or "schema" not in data:
         raise UserError("not a latency table: no schema number", file=path, key="schema")
     if isinstance(data["schema"], bool) or data["schema"] != SCHEMA:
-        raise UserError(
-            "unknown version of latency table", file=path, key="schema", value=data["schema"], hint=f"Known: {SCHEMA}"
-        )
+        raise UserError(f"unknown version {data['schema']!r}", file=path, key="schema", hint=f"Known: {SCHEMA}")
     return parse_settings(LatencyTable, {key: value for key, value in data.items() if key != "schema"}, file=path)
 
 

@@ -71,7 +71,8 @@ def _bind(session: onnxruntime.InferenceSession, shapes: Sequence[tuple[int, ...
             binding.bind_output(result.name, "cpu")
 
     def call(keep: list[np.ndarray] = arrays) -> object:  # the binding holds plain addresses of these arrays
-        return session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding)
+        return binding
 
     return call
 

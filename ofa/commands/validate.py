@@ -1,0 +1,57 @@
+"""`ofa validate`: does a latency table still hold on this machine?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ofa.console import JsonFlag, emit
+
+if TYPE_CHECKING:
+    from latency_tables.table import HeldOut
+
+
+def validate(
+    table: Annotated[Path, typer.Argument(help="A table that `ofa measure` wrote.")],
+    rounds: Annotated[int | None, typer.Option(min=1, help="Samples of every network.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    json: JsonFlag = False,
+) -> None:
+    """Check a table, and measure the networks it was graded on again: drift, and its error then and now."""
+    from latency_tables.table import load_table
+    from latency_tables.validate import validate_table
+
+    loaded = load_table(table)
+    result = validate_table(loaded, file=table, rounds=rounds, seed=seed)
+    if json:
+        emit(
+            {
+                "table": str(table),
+                "device": loaded.device.model_dump(),
+                "drift": result.drift,
+                "stored": _statistics(result.stored),
+                "now": _statistics(result.now),
+            }
+        )
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    direction = "slower" if result.drift >= 0 else "faster"
+    console.print(f"{table}: the same {result.now.num} networks are now {abs(result.drift):.1%} {direction} than then")
+    rows = Table("held-out error", "stored", "now")
+    for name, values in {
+        key: (_statistics(result.stored)[key], _statistics(result.now)[key]) for key in _FORMATS
+    }.items():
+        rows.add_row(name, *("-" if value is None else _FORMATS[name].format(value) for value in values))
+    console.print(rows)
+
+
+_FORMATS = {"mape": "{:.1%}", "share_within_10": "{:.0%}", "kendall_tau": "{:.2f}"}
+
+
+def _statistics(heldout: HeldOut) -> dict[str, Any]:
+    return heldout.model_dump(exclude={"pairs"})

@@ -1,0 +1,155 @@
+"""The direct ONNX conversion computes what torch computes."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, fx, nn
+
+from latency_tables.folding import fold_batch_norm
+from latency_tables.onnx_graph import to_onnx
+from search_spaces import SearchSpace, get_space, list_spaces
+from search_spaces.common.errors import UserError
+from search_spaces.plain import build_network, build_operator
+
+
+def randomize(module: nn.Module) -> None:
+    """Batch norms with statistics of their own, so that folding has something to get wrong."""
+    generator = torch.Generator().manual_seed(0)
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for tensor in (layer.running_mean, layer.running_var, layer.weight, layer.bias):
+                if tensor is not None:
+                    tensor.data.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+
+
+def compare(module: fx.GraphModule, shape: tuple[int, ...], *, tolerance: float = 1e-5) -> None:
+    randomize(module)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    x = 3 * torch.randn(1, *shape, generator=torch.Generator().manual_seed(1))
+    model = to_onnx(module, shape)
+    onnx.checker.check_model(model, full_check=True)
+    (result,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"input": x.numpy()})
+    module.eval()
+    with torch.no_grad():
+        expected = module(x.clone())
+    assert tuple(side.dim_value for side in model.graph.output[0].type.tensor_type.shape.dim) == tuple(expected.shape)
+    scale = max(1.0, float(expected.abs().max()))
+    assert np.abs(result - expected.numpy()).max() <= tolerance * scale
+    assert not any(node.op_type == "Dropout" for node in model.graph.node)
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name]), f"{name} was changed"
+
+
+def traced(*layers: nn.Module) -> fx.GraphModule:
+    return fx.symbolic_trace(nn.Sequential(*layers))
+
+
+MAP = (6, 9, 7)
+LEAVES: dict[str, tuple[Callable[[], fx.GraphModule], tuple[int, ...]]] = {
+    "conv": (lambda: traced(nn.Conv2d(6, 8, 3)), MAP),
+    "conv without bias": (lambda: traced(nn.Conv2d(6, 8, 1, bias=False)), MAP),
+    "conv, strided, dilated, grouped": (lambda: traced(nn.Conv2d(6, 9, (3, 2), (2, 1), (2, 1), 2, groups=3)), MAP),
+    "conv, padding same": (lambda: traced(nn.Conv2d(6, 6, 4, padding="same")), MAP),
+    "conv, padding valid": (lambda: traced(nn.Conv2d(6, 6, 4, padding="valid")), MAP),
+    "depthwise": (lambda: traced(nn.Conv2d(6, 6, 5, 2, 2, groups=6)), MAP),
+    "conv and norm": (lambda: traced(nn.Conv2d(6, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU()), MAP),
+    "norm alone": (lambda: traced(nn.BatchNorm2d(6)), MAP),
+    "norm without scale": (lambda: traced(nn.BatchNorm2d(6, affine=False)), MAP),
+    "norm before conv": (lambda: traced(nn.BatchNorm2d(6), nn.Conv2d(6, 4, 1)), MAP),
+    "relu": (lambda: traced(nn.ReLU()), MAP),
+    "relu6": (lambda: traced(nn.ReLU6()), MAP),
+    "sigmoid": (lambda: traced(nn.Sigmoid()), MAP),
+    "hard swish": (lambda: traced(nn.Hardswish()), MAP),
+    "hard sigmoid": (lambda: traced(nn.Hardsigmoid()), MAP),
+    "pool": (lambda: traced(nn.AdaptiveAvgPool2d(1)), MAP),
+    "flatten": (lambda: traced(nn.Flatten()), MAP),
+    "linear": (lambda: traced(nn.Linear(6, 5)), (6,)),
+    "linear without bias": (lambda: traced(nn.Flatten(), nn.Linear(378, 3, bias=False)), MAP),
+    "dropout": (lambda: traced(nn.Dropout(0.5), nn.ReLU()), MAP),
+    "identity": (lambda: fx.symbolic_trace(nn.Identity()), MAP),
+}
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_leaf_equals_torch(name: str) -> None:
+    build, shape = LEAVES[name]
+    compare(build(), shape)
+
+
+def test_sums_and_products_of_branches() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.gate = nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6), nn.Hardsigmoid()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.conv(x)  # used twice: the norm must not be folded into it
+            return operator.add(operator.mul(self.norm(y), self.gate(y)), x)
+
+    compare(fx.symbolic_trace(Branches()), MAP)
+
+
+def test_norm_stays_where_the_convolution_is_used_elsewhere() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(self.conv(x)) + self.conv(x)
+
+    module = fx.symbolic_trace(Shared())
+    compare(module, MAP)
+    assert any(isinstance(leaf, nn.BatchNorm2d) for leaf in fold_batch_norm(module).modules())
+
+
+def test_every_operator_of_the_tiny_space(tiny: SearchSpace) -> None:
+    for op in tiny.operators().values():
+        compare(build_operator(op), op.input_shape)
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_whole_networks(name: str) -> None:
+    space = get_space({"name": name, "resolution": [32]}, num_classes=7, in_channels=3)
+    architecture = space.decode(space.sample(1, np.random.default_rng(0)))[0]
+    compare(build_network(space, architecture), (3, 32, 32), tolerance=1e-4)  # rounding grows over 80 layers
+    folded = fold_batch_norm(build_network(space, architecture))
+    assert not any(isinstance(leaf, nn.BatchNorm2d | nn.Dropout) for leaf in folded.modules())
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "named"),
+    [
+        (traced(nn.Conv2d(6, 6, 1), nn.Softplus()), MAP, "Softplus"),
+        (traced(nn.AdaptiveAvgPool2d(2)), MAP, "AdaptiveAvgPool2d"),
+        (traced(nn.Conv2d(6, 6, 3, padding=1, padding_mode="reflect")), MAP, "padding_mode"),
+        (traced(nn.Flatten(2)), MAP, "Flatten"),
+        (traced(nn.Linear(7, 2)), MAP, "3 dimensions|4 dimensions"),
+        (traced(nn.BatchNorm2d(6, track_running_stats=False)), MAP, "running statistics"),
+    ],
+)
+def test_unknown_leaf_is_named(module: fx.GraphModule, shape: tuple[int, ...], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        to_onnx(module, shape)
+
+
+def test_unknown_function_is_named() -> None:
+    class Constant(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 2
+
+    class Cosine(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cos(x)
+
+    with pytest.raises(UserError, match="constant 2"):
+        to_onnx(fx.symbolic_trace(Constant()), MAP)
+    with pytest.raises(UserError, match="cos"):
+        to_onnx(fx.symbolic_trace(Cosine()), MAP)

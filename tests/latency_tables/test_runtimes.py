@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from latency_tables.fingerprint import cpu_model, fingerprint
+from latency_tables.runtimes import RUNTIMES, FileRuntime, get_runtime
+from latency_tables.settings import DeviceSettings
+from search_spaces import SearchSpace
+from search_spaces.common.errors import UserError
+from search_spaces.common.settings import parse_settings
+from search_spaces.plain import build_network
+
+
+@pytest.mark.parametrize("name", RUNTIMES.names())
+def test_a_call_is_one_inference_of_the_deployed_network(name: str, tiny: SearchSpace) -> None:
+    architecture = tiny.decode(tiny.largest())[0]
+    network = build_network(tiny, architecture)
+    torch.nn.init.normal_(network.classifier.linear.weight)  # fresh ones give logits near zero
+    shape = (1, architecture.resolution, architecture.resolution)
+    training, weights = network.training, {key: value.clone() for key, value in network.state_dict().items()}
+    result = get_runtime(name).prepare(network, shape, threads=1)()
+    assert network.training == training
+    assert all(torch.equal(value, weights[key]) for key, value in network.state_dict().items())
+
+    inputs = {
+        "torch": lambda: torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)),
+        "onnxruntime": lambda: torch.from_numpy(np.random.default_rng(0).standard_normal((1, *shape), np.float32)),
+    }
+    outputs = {"torch": lambda: result, "onnxruntime": lambda: torch.from_numpy(result.copy_outputs_to_cpu()[0])}
+    with torch.no_grad():
+        expected = network.eval()(inputs[name]())
+    assert expected.abs().max() > 0.01
+    torch.testing.assert_close(outputs[name](), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_unknown_runtime_suggests() -> None:
+    with pytest.raises(UserError, match="Did you mean 'onnxruntime'"):
+        parse_settings(DeviceSettings, {"name": "x", "runtime": "onxruntime"}, file="c.yaml", prefix="devices.0")
+    with pytest.raises(UserError, match="onnxruntime, torch"):
+        get_runtime("tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("rounds", 0), ("threads", -1), ("holdout", 3), ("name", "../up"), ("roundz", 3)]
+)
+def test_bad_device_settings(key: str, value: object) -> None:
+    with pytest.raises(UserError, match=key):
+        parse_settings(DeviceSettings, {"name": "x", "runtime": "torch", key: value}, file="c.yaml")
+
+
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "latency_tables.runtimes.onnxruntime", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # what import finds for a package that is not there
+    with pytest.raises(UserError, match="pip install onnxruntime"):
+        get_runtime("onnxruntime")
+
+
+def test_only_runtimes_of_files_take_files() -> None:
+    assert isinstance(get_runtime("onnxruntime"), FileRuntime)
+    assert not isinstance(get_runtime("torch"), FileRuntime)
+
+
+def test_settings_need_no_torch() -> None:
+    code = "import sys, latency_tables.settings; assert not {'torch', 'onnx', 'onnxruntime'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_fingerprint_tells_devices_apart(tmp_path: Path) -> None:
+    one = fingerprint(get_runtime("torch"), threads=1)
+    assert one == fingerprint(get_runtime("torch"), threads=1) and one.differences(one) == []
+    assert one.runtime_version == torch.__version__
+    assert one.differences(fingerprint(get_runtime("torch"), threads=2)) == ["threads 1 here, 2 there"]
+    info = tmp_path / "cpuinfo"
+    info.write_text(
+        "processor : 0\nmodel name : Some CPU\ncpu family : 6\nmodel : 85\n\nprocessor : 1\nmodel name : Other\n"
+    )
+    assert cpu_model(info) == "Some CPU (cpu family 6, model 85)"
