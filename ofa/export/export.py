@@ -14,6 +14,7 @@ from torch.fx import GraphModule
 from latency_tables.settings import DeviceSettings
 from ofa.export.architecture_file import FILE, ArchitectureFile, Preprocessing, write_architecture_file
 from ofa.export.evaluate import final_test_score, known_test_score, scored_form, selection_score
+from ofa.export.forms.base import Source
 from ofa.export.forms.registry import get_form
 from ofa.export.layers import describe_layers, exact_costs
 from ofa.export.remeasure import remeasure
@@ -89,12 +90,13 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
     if finished is not None:
         return finished
     network = job.network.eval()
+    source = Source(network, job.input_shape)
     steps = len(settings.forms) + 3 + len(job.devices)
     with atomic_directory(out) as folder, progress_bar(f"exporting {job.name}", steps, quiet=quiet) as advance:
         write_architecture_file(folder / FILE, _described(job))
         for name in settings.forms:
             advance(0, note=name)
-            _convert(name, network, job.input_shape, folder)
+            _convert(name, source, folder)
             advance()
         differences = verify_forms(
             network,
@@ -148,10 +150,10 @@ def finished_export(out: Path, inputs: str) -> dict[str, Any] | None:
     return dict(report) if whole else None
 
 
-def _convert(name: str, network: GraphModule, input_shape: tuple[int, int, int], folder: Path) -> None:
+def _convert(name: str, source: Source, folder: Path) -> None:
     form = get_form(name)
     try:
-        form.write(network, input_shape=input_shape, folder=folder)
+        form.write(source, folder)
     except (UserError, OSError):
         raise
     except Exception as error:  # every converter has errors of its own

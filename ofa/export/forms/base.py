@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.export import ExportedProgram
     from torch.fx import GraphModule
 
 #: images (N, C, R, R), normalised -> logits (N, num_classes)
 Predict = Callable[["Tensor"], "Tensor"]
+
 #: names of the input and of the output, in every form that names them
 INPUT, OUTPUT = "image", "logits"
 
 
+@dataclass(frozen=True)
+class Source:
+    """The network to write, in evaluation mode, for inputs of (C, H, W) in batches of any size."""
+
+    network: GraphModule
+    input_shape: tuple[int, int, int]
+
+    @cached_property
+    def program(self) -> ExportedProgram:
+        """The network traced, once for all forms that need it so."""
+        from ofa.export.forms.tracing import trace
+
+        return trace(self.network, self.input_shape)
+
+
 @runtime_checkable
 class Form(Protocol):
-    """One way to hand a network over. `write` gets the network in evaluation mode; `load` reads only files of
-    `folder`.
-    """
+    """One way to hand a network over."""
 
     name: str
     file: str
 
-    def write(self, network: GraphModule, *, input_shape: tuple[int, int, int], folder: Path) -> None:
-        """Write `folder / file` for inputs of (C, H, W), any batch size."""
+    def write(self, source: Source, folder: Path) -> None:
+        """Write `folder / file`."""
         ...
 
     def load(self, folder: Path) -> Predict:
-        """The function computed by the file in `folder`."""
+        """The function computed by the file in `folder`; reads nothing but files of that folder."""
         ...

@@ -16,10 +16,8 @@ import onnx
 import onnxruntime
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
 
-from ofa.export.forms.base import INPUT, OUTPUT, Predict
-from ofa.export.forms.tracing import trace
+from ofa.export.forms.base import INPUT, OUTPUT, Predict, Source
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import write_bytes
 
@@ -30,11 +28,11 @@ class OnnxForm:
     name = "onnx"
     file = "model.onnx"
 
-    def write(self, network: GraphModule, *, input_shape: tuple[int, int, int], folder: Path) -> None:
+    def write(self, source: Source, folder: Path) -> None:
         path = folder / self.file
         with _quiet():
             converted = torch.onnx.export(
-                trace(network, input_shape),
+                source.program,
                 dynamo=True,
                 external_data=False,
                 optimize=True,
@@ -45,6 +43,7 @@ class OnnxForm:
             )
         assert converted is not None
         model = converted.model_proto
+        _pool_globally(model)
         _strip(model)
         try:
             onnx.checker.check_model(model, full_check=True)
@@ -63,6 +62,25 @@ class OnnxForm:
             return torch.from_numpy(np.asarray(session.run([OUTPUT], {INPUT: images.cpu().numpy()})[0]))
 
         return predict
+
+
+def _pool_globally(model: onnx.ModelProto) -> None:
+    """Means over both image axes become GlobalAveragePool: the same by definition, and faster (by a tenth on small
+    networks) in ONNX Runtime, which keeps its blocked layout around pooling but not around ReduceMean.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "ReduceMean" or len(node.input) != 2 or node.input[1] not in constants:
+            continue
+        axes = onnx.numpy_helper.to_array(constants[node.input[1]]).tolist()
+        keeps = all(attribute.i == 1 for attribute in node.attribute if attribute.name == "keepdims")
+        if sorted(axes) in ([2, 3], [-2, -1]) and keeps:
+            node.op_type = "GlobalAveragePool"
+            del node.input[1:], node.attribute[:]
+    used = {name for node in model.graph.node for name in node.input}
+    unused = [tensor for tensor in model.graph.initializer if tensor.name not in used]
+    for tensor in unused:
+        model.graph.initializer.remove(tensor)
 
 
 def _strip(model: onnx.ModelProto) -> None:

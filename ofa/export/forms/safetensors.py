@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save
 from torch.fx import GraphModule
 
 from ofa.export.architecture_file import read_architecture_file
-from ofa.export.forms.base import Predict
+from ofa.export.forms.base import Predict, Source
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import write_bytes
 from search_spaces.plain import build_network
@@ -20,8 +20,8 @@ class SafetensorsForm:
     name = "safetensors"
     file = "model.safetensors"
 
-    def write(self, network: GraphModule, *, input_shape: tuple[int, int, int], folder: Path) -> None:
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    def write(self, source: Source, folder: Path) -> None:
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in source.network.state_dict().items()}
         write_bytes(folder / self.file, save(tensors))
 
     def load(self, folder: Path) -> Predict:

@@ -16,6 +16,7 @@ def trace(network: GraphModule, input_shape: tuple[int, int, int]) -> ExportedPr
     """The program of `network` in evaluation mode for images of (C, H, W) in batches of any size."""
     examples = torch.zeros(2, *input_shape)  # two: torch.export takes a batch of one for a constant
     program = torch.export.export(network.eval(), (examples,), dynamic_shapes=({0: Dim("batch", min=1)},))
+    program.example_inputs = None  # `torch.export.save` would pickle them; without, an archive is graph and raw weights
     for node in program.graph.nodes:
         for key in _PROVENANCE:
             node.meta.pop(key, None)

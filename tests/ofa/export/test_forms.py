@@ -1,0 +1,158 @@
+"""Every registered form: the same function as the network, whatever the batch; and what verification finds out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from ofa.export.architecture_file import (
+    FILE,
+    ArchitectureFile,
+    Preprocessing,
+    read_architecture_file,
+    write_architecture_file,
+)
+from ofa.export.forms.base import Source
+from ofa.export.forms.registry import FORMS, get_form
+from ofa.export.settings import ExportSettings
+from ofa.export.verify import verify_forms
+from search_spaces import Architecture, SearchSpace, get_space
+from search_spaces.common.errors import UserError
+from search_spaces.common.files import file_digest
+from search_spaces.common.settings import parse_settings
+from search_spaces.plain import clone_network
+from trainers.data import ImageData
+
+ALL = tuple(FORMS.names())
+
+
+@pytest.fixture(scope="module")
+def images(data: ImageData, architecture: Architecture) -> Tensor:
+    return next(iter(data.batches("selection", resolution=architecture.resolution, batch_size=64)))[0]
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, network: GraphModule, architecture: Architecture, space: SearchSpace, data
+) -> Path:
+    folder = tmp_path_factory.mktemp("forms")
+    preprocessing = Preprocessing(architecture.resolution, data.in_channels, data.mean, data.std)
+    described = ArchitectureFile(space, architecture, preprocessing, data.class_names)
+    write_architecture_file(folder / FILE, described)
+    assert read_architecture_file(folder / FILE).preprocessing == preprocessing
+    source = Source(network, (data.in_channels, architecture.resolution, architecture.resolution))
+    for name in ALL:
+        get_form(name).write(source, folder)
+    return folder
+
+
+def write_form(name: str, network: GraphModule, folder: Path, side: int) -> None:
+    get_form(name).write(Source(network.eval(), (3, side, side)), folder)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_form_computes_what_the_network_does(name: str, folder: Path, network: GraphModule, images: Tensor) -> None:
+    found = verify_forms(network, images, folder=folder, forms=(name,), tolerance=1e-4)
+    assert found[name].num_images == 64 and found[name].max_abs <= 1e-4
+    assert {path.name for path in folder.iterdir()} == {FILE, *(get_form(form).file for form in ALL)}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_other_weights_are_found_out(
+    name: str, folder: Path, network: GraphModule, images: Tensor, tmp_path: Path
+) -> None:
+    changed = clone_network(network)
+    with torch.no_grad():
+        changed.get_parameter("classifier.linear.bias")[0] += 1e-2
+    shutil.copytree(folder, tmp_path / "copy")
+    write_form(name, changed, tmp_path / "copy", images.shape[-1])
+    with pytest.raises(UserError, match=rf"form '{name}' differs from the network by 0\.01"):
+        verify_forms(network, images, folder=tmp_path / "copy", forms=ALL, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_damaged_file_is_named(name: str, folder: Path, network: GraphModule, images: Tensor, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    path = tmp_path / "copy" / get_form(name).file
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=path.name):
+        verify_forms(network, images, folder=tmp_path / "copy", forms=(name,), tolerance=1e-4)
+
+
+def test_another_class_is_an_error_even_within_the_tolerance(
+    network: GraphModule, images: Tensor, folder: Path
+) -> None:
+    def almost(x: Tensor) -> Tensor:
+        logits = network(x).clone()
+        top = logits.topk(2, dim=1)
+        logits.scatter_(1, top.indices, top.values.flip(1))  # swaps the two most likely classes
+        return logits
+
+    with pytest.raises(UserError, match="another class"):
+        verify_forms(almost, images, folder=folder, forms=("safetensors",), tolerance=1e3)
+
+
+def test_outputs_that_are_not_finite_are_an_error(
+    network: GraphModule, images: Tensor, folder: Path, tmp_path: Path
+) -> None:
+    broken = clone_network(network)
+    with torch.no_grad():
+        broken.get_parameter("classifier.linear.bias")[0] = float("nan")
+    shutil.copytree(folder, tmp_path / "copy")
+    write_form("safetensors", broken, tmp_path / "copy", images.shape[-1])
+    with pytest.raises(UserError, match="not finite"):
+        verify_forms(network, images, folder=tmp_path / "copy", forms=("safetensors",), tolerance=1e-4)
+
+
+def test_the_onnx_graph_is_folded_named_and_open_in_the_batch(folder: Path) -> None:
+    model = onnx.load(folder / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    kinds = {node.op_type for node in model.graph.node}
+    assert "BatchNormalization" not in kinds and "ReduceMean" not in kinds and "GlobalAveragePool" in kinds
+    assert [value.name for value in model.graph.input] == ["image"]
+    assert [value.name for value in model.graph.output] == ["logits"]
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    used = {name for node in model.graph.node for name in node.input}
+    assert {tensor.name for tensor in model.graph.initializer} <= used
+
+
+def test_files_are_the_same_every_time(folder: Path, network: GraphModule, images: Tensor, tmp_path: Path) -> None:
+    for name in ALL:
+        write_form(name, network, tmp_path, images.shape[-1])
+        file = get_form(name).file
+        assert file_digest(tmp_path / file) == file_digest(folder / file), name
+
+
+def test_the_architecture_of_another_space_is_refused(folder: Path, tmp_path: Path) -> None:
+    text = (folder / FILE).read_text()
+    other = get_space({"name": "mobilenet_v3_digits", "resolution": [28]}, num_classes=4, in_channels=3)
+    import json
+
+    data = json.loads(text)
+    (tmp_path / FILE).write_text(json.dumps({**data, "space": other.description}))
+    with pytest.raises(UserError, match=FILE):
+        read_architecture_file(tmp_path / FILE)
+    (tmp_path / FILE).write_text(json.dumps({**data, "schema": 9}))
+    with pytest.raises(UserError, match="schema"):
+        read_architecture_file(tmp_path / FILE)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"forms": ["onxx"]}, "Did you mean 'onnx'"),
+        ({"forms": []}, "forms"),
+        ({"forms": ["onnx", "onnx"]}, "twice"),
+        ({"num_images": 8}, "num_images"),
+        ({"tolerance": 0}, "tolerance"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_settings(ExportSettings, settings)
