@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import least_squares
-from scipy.stats import kendalltau
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,8 @@ def fit_line(sums_ms: ArrayLike, measured_ms: ArrayLike, *, least_ms: float) -> 
     The slope is positive, and a constant below zero takes at most half of `least_ms`, the least sum of any network:
     none is predicted at zero or less.
     """
+    from scipy.optimize import least_squares  # half a second to import, and reading a table must not pay for it
+
     sums, measured = np.asarray(sums_ms, dtype=np.float64), np.asarray(measured_ms, dtype=np.float64)
     if len(np.unique(sums)) < 2:
         return Line(slope=float(np.median(measured / sums))) if len(sums) else Line()
@@ -56,9 +56,17 @@ def fit_line(sums_ms: ArrayLike, measured_ms: ArrayLike, *, least_ms: float) -> 
 def prediction_errors(predicted_ms: ArrayLike, measured_ms: ArrayLike) -> Errors:
     predicted, measured = np.asarray(predicted_ms, dtype=np.float64), np.asarray(measured_ms, dtype=np.float64)
     relative = np.abs(predicted / measured - 1)
-    distinct = len(np.unique(predicted)) > 1 and len(np.unique(measured)) > 1
     return Errors(
         mape=float(relative.mean()),
         share_within_10=float((relative <= 0.1).mean()),
-        kendall_tau=float(kendalltau(predicted, measured).statistic) if distinct else None,
+        kendall_tau=kendall_tau(predicted, measured),
     )
+
+
+def kendall_tau(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+    """Kendall's tau-b; None where one side has no two distinct values. For some hundreds of values: it compares all
+    pairs.
+    """
+    signs = [np.sign(values[:, None] - values[None, :]) for values in (first, second)]
+    scale = np.sqrt(np.square(signs[0]).sum() * np.square(signs[1]).sum())
+    return float((signs[0] * signs[1]).sum() / scale) if scale > 0 else None

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kendalltau
 
-from latency_tables.correction import Line, fit_line, prediction_errors
+from latency_tables.correction import Line, fit_line, kendall_tau, prediction_errors
 
 SUMS = np.linspace(0.3, 1.2, 12)
 
@@ -42,3 +43,11 @@ def test_errors_of_known_numbers() -> None:
     swapped = prediction_errors([1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 3.0, 4.0])
     assert swapped.kendall_tau == pytest.approx(2 / 3)  # one of six pairs in the wrong order
     assert prediction_errors([1.0, 1.0], [1.0, 2.0]).kendall_tau is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_kendall_tau_is_scipys_with_ties(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, 8, 40).astype(float), rng.integers(0, 8, 40).astype(float)
+    assert kendall_tau(first, second) == pytest.approx(kendalltau(first, second).statistic)
+    assert kendall_tau(np.ones(5), first[:5]) is None
