@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from search_spaces import SearchSpace, get_space, list_spaces
-from search_spaces.operators import METRICS
+from search_spaces.operators import METRICS, Operator
 
 COSTS = [
     ("macs", "float32"),
@@ -93,8 +93,13 @@ def test_full_size_space_is_usable(name):
 
 
 def test_operators_are_the_keys_of_all_networks(tiny):
-    keys = {operator.key: operator for a in tiny.decode(tiny.enumerate()) for _, operator in tiny.network(a)}
-    assert keys == tiny.operators()
+    by_slot: dict[str, dict[str, Operator]] = {slot.name: {} for slot in tiny.slots}
+    for architecture in tiny.decode(tiny.enumerate()):
+        for slot, operator in tiny.network(architecture):
+            by_slot[slot][operator.key] = operator
+    assert {key: operator for operators in by_slot.values() for key, operator in operators.items()} == tiny.operators()
+    for slot in tiny.slots:
+        assert {operator.key: operator for operator in tiny.slot_operators(slot)} == by_slot[slot.name]
 
 
 @pytest.mark.parametrize(("metric", "dtype"), COSTS)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -282,6 +284,20 @@ def test_killed_writer_leaves_whole_files_only(tmp_path):
         assert set(names(tmp_path)) <= {"state.json", "log.jsonl", "out"}
         if (tmp_path / "out").exists():
             assert (tmp_path / "out" / "a").read_text() == (tmp_path / "out" / "b").read_text()
+
+
+def test_a_line_that_another_process_is_writing_is_not_taken_for_torn(tmp_path):
+    path = tmp_path / "log.jsonl"
+    with open(path, "ab", buffering=0) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(b'{"half": ')
+        appending = threading.Thread(target=files.append_line, args=(path, {"next": 1}))
+        appending.start()
+        appending.join(0.2)
+        assert appending.is_alive()
+        other.write(b'"done"}\n')
+    appending.join(10)
+    assert files.read_lines(path, "log") == [{"half": "done"}, {"next": 1}]
 
 
 def test_processes_append_side_by_side(tmp_path):
