@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch.fx import GraphModule
 
-from ofa.export.export import ExportJob
+from latency_tables.settings import DeviceSettings
+from ofa.export.export import ExportJob, export_network
+from ofa.export.settings import ExportSettings
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.supernet import Supernet, build_supernet
 from trainers.data import ImageData, load_data
@@ -16,6 +18,8 @@ from trainers.evaluation import specialize
 from trainers.settings_data import DataSettings
 
 torch.set_num_threads(1)
+
+DEVICE = DeviceSettings(name="here", runtime="onnxruntime", rounds=2, min_rounds=2, sample_ms=0.1, warmup=1)
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +71,30 @@ def job(
         ledger=tmp_path / "test_ledger.jsonl",
         read_test=True,
     )
+
+
+@pytest.fixture(scope="session")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory,
+    network: GraphModule,
+    architecture: Architecture,
+    space: SearchSpace,
+    data: ImageData,
+) -> tuple[ExportJob, Path, dict]:
+    """One export in all forms, measured; shared, because converting takes seconds. Tests only read it."""
+    folder = tmp_path_factory.mktemp("run")
+    table = space.cost_of(lambda operator: 1e-6 * float(operator.macs()), constant=0.01)
+    job = ExportJob(
+        name="small",
+        network=network,
+        architecture=architecture,
+        space=space,
+        data=data,
+        ledger=folder / "test_ledger.jsonl",
+        read_test=True,
+        devices=(DEVICE,),
+        latencies={"here": table},
+        journal=folder / "measurements.jsonl",
+    )
+    report = export_network(job, out=folder / "small", settings=ExportSettings(), quiet=True)
+    return job, folder / "small", report
