@@ -57,7 +57,7 @@ def check_whole(run: Path) -> None:
 def check_nothing_twice(run: Path) -> None:
     records = lines(run / "records.jsonl")
     assert records and max(Counter(record["key"] for record in records).values()) == 1
-    measured = [(line["key"], line["device"]) for line in lines(run / "measurements.jsonl")]
+    measured = [(line["key"], line["device"], "exported" in line) for line in lines(run / "measurements.jsonl")]
     assert measured and max(Counter(measured).values()) == 1
     scored = [line["key"] for line in lines(run / "test_ledger.jsonl") if line["event"] == "scored"]
     assert scored and max(Counter(scored).values()) == 1
