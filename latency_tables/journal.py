@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from latency_tables.fingerprint import DeviceFingerprint
-from latency_tables.timing import Sample
+from latency_tables.timing import Sample, Samples
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import append_line, read_lines
 from search_spaces.common.settings import parse_settings
@@ -20,12 +20,12 @@ SCHEMA = 1
 
 
 class Journal:
-    """`samples[key]`: the milliseconds of every finished sample of an item, in order."""
+    """`samples[key]`: the finished samples of an item."""
 
     def __init__(self, path: Path, device: DeviceFingerprint) -> None:
         """Read `path`, or start it. Raises `UserError` if it is damaged or was begun on another device."""
         self.path = path
-        self.samples: dict[str, list[float]] = defaultdict(list)
+        self.samples: dict[str, Samples] = defaultdict(Samples)
         self.num_samples = self.num_disturbed = 0
         lines = read_lines(path, "measuring journal")
         if not lines:
@@ -59,13 +59,18 @@ class Journal:
         self.num_samples += 1
         self.num_disturbed += sample.disturbed
         for key, ms in sample.ms.items():
-            self.samples[key].append(ms)
+            self.samples[key].add(ms, disturbed=sample.disturbed)
 
 
 def _sample(line: Any, path: Path, number: int) -> Sample:
-    good = isinstance(line, dict) and set(line) == {"ms", "disturbed"} and isinstance(line["ms"], dict)
+    good = (
+        isinstance(line, dict)
+        and set(line) == {"ms", "disturbed"}
+        and isinstance(line["ms"], dict)
+        and isinstance(line["disturbed"], bool)
+    )
     if not good or not all(isinstance(ms, float) and math.isfinite(ms) and ms >= 0 for ms in line["ms"].values()):
         raise UserError(
             f"line {number} is not a sample", file=path, hint="Delete the journal to measure from the start"
         )
-    return Sample(line["ms"], bool(line["disturbed"]))
+    return Sample(line["ms"], line["disturbed"])

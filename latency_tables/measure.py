@@ -28,7 +28,7 @@ from latency_tables.table import (
     load_table,
     operator_sums,
 )
-from latency_tables.timing import Call, Measurement, Sample, instances, measure_rounds, quiet_process, summarize
+from latency_tables.timing import Call, Measurement, Sample, Samples, instances, measure_rounds, quiet_process
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest
@@ -132,13 +132,13 @@ def _measure_calls(
 ) -> list[Measurement]:
     if rounds is not None:
         device = device.model_copy(update={"rounds": rounds})
-    samples: dict[str, list[float]] = {str(index): [] for index in range(num)}
+    samples = {str(index): Samples() for index in range(num)}
     deadline = time.monotonic() + device.time_budget_s
     with progress_bar("measuring networks", device.rounds * num) as advance:
 
         def record(sample: Sample) -> None:
             for key, ms in sample.ms.items():
-                samples[key].append(ms)
+                samples[key].add(ms, disturbed=sample.disturbed)
             advance(len(sample.ms))
 
         for part in instances(device):
@@ -156,7 +156,7 @@ def _measure_calls(
                     seed=seed,
                     deadline=deadline,
                 )
-    return [summarize(values) for values in samples.values()]
+    return [values.summary() for values in samples.values()]
 
 
 def _conclude(
@@ -171,10 +171,10 @@ def _conclude(
     """What the finished samples say."""
 
     def measured_ms(architectures: Sequence[Architecture]) -> list[float]:
-        return [summarize(journal.samples[network_key(space, network)]).median_ms for network in architectures]
+        return [journal.samples[network_key(space, network)].summary().median_ms for network in architectures]
 
-    entries = {key: Entry(**vars(summarize(journal.samples[key]))) for key in space.operators()}
-    overhead_ms = summarize(journal.samples[EMPTY_CALL]).median_ms
+    entries = {key: Entry(**vars(journal.samples[key].summary())) for key in space.operators()}
+    overhead_ms = journal.samples[EMPTY_CALL].summary().median_ms
     sums = operator_sums(space, entries, overhead_ms, Line())
     line = Line()
     if probes.fit:

@@ -46,6 +46,28 @@ class Measurement:
     count: int
 
 
+#: so many undisturbed samples are enough to do without the disturbed ones
+ENOUGH_CLEAN = 3
+
+
+class Samples:
+    """The samples of one item as they come: how many, and the times that count."""
+
+    def __init__(self) -> None:
+        self._clean: list[float] = []
+        self._disturbed: list[float] = []
+
+    def add(self, ms: float, *, disturbed: bool) -> None:
+        (self._disturbed if disturbed else self._clean).append(ms)
+
+    def __len__(self) -> int:
+        return len(self._clean) + len(self._disturbed)
+
+    def summary(self) -> Measurement:
+        """Of the undisturbed samples; of all where the machine was so busy that these are too few."""
+        return summarize(self._clean if len(self._clean) >= ENOUGH_CLEAN else self._clean + self._disturbed)
+
+
 def summarize(samples: Sequence[float]) -> Measurement:
     low, median, high = np.percentile(np.asarray(samples, dtype=np.float64), [10, 50, 90])
     return Measurement(median_ms=float(median), p10_ms=float(low), p90_ms=float(high), count=len(samples))

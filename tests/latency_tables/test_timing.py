@@ -11,7 +11,7 @@ import torch
 
 from latency_tables import timing
 from latency_tables.settings import DeviceSettings
-from latency_tables.timing import Sample, instances, measure_rounds, quiet_process, summarize, take_sample
+from latency_tables.timing import Sample, Samples, instances, measure_rounds, quiet_process, summarize, take_sample
 
 Device = Callable[..., DeviceSettings]
 
@@ -91,6 +91,15 @@ def test_summary() -> None:
     summary = summarize([5.0, 1.0, 3.0, 2.0, 4.0])
     assert (summary.median_ms, summary.count) == (3.0, 5)
     assert summary.p10_ms == pytest.approx(1.4) and summary.p90_ms == pytest.approx(4.6)
+
+
+def test_disturbed_samples_count_only_where_there_is_little_else() -> None:
+    samples = Samples()
+    for ms, disturbed in ((9.0, True), (1.0, False), (8.0, True), (2.0, False)):
+        samples.add(ms, disturbed=disturbed)
+    assert samples.summary() == summarize([9.0, 1.0, 8.0, 2.0])
+    samples.add(3.0, disturbed=False)
+    assert samples.summary() == summarize([1.0, 2.0, 3.0]) and len(samples) == 5
 
 
 def test_quiet_process_restores_threads_and_collection() -> None:
