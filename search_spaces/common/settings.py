@@ -5,6 +5,7 @@ key.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -35,10 +36,16 @@ def load_yaml(path: Path | str) -> dict[str, Any]:
         text = path.read_text()
     except FileNotFoundError:
         raise UserError("no such config file", file=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot be read: {error}", file=path) from error
+    except UnicodeDecodeError:
+        raise UserError("cannot be read: not a text file", file=path) from None
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}", file=path) from error
     try:
         data = yaml.load(text, Loader=_UniqueKeyLoader)  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark, told = error.problem_mark, error.problem or str(error)
+        where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
+        raise UserError(f"not valid YAML: {where}{' '.join(told.split())}", file=path) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2024-13-45
         raise UserError(f"not valid YAML: {' '.join(str(error).split())}", file=path) from None
     if data is None:
@@ -78,36 +85,73 @@ def parse_settings(model: type[M], data: Any, *, file: Path | str | None = None,
     try:
         return model.model_validate(data)
     except pydantic.ValidationError as error:
-        problems = error.errors(include_url=False)
-        first = problems[0]
-        key = ".".join(str(part) for part in ((prefix,) if prefix else ()) + _location(first["loc"]))
-        more = (
-            f"{len(problems) - 1} more problem{'s' if len(problems) > 2 else ''} in this file"
-            if len(problems) > 1
-            else None
-        )
-        if first["type"] == "extra_forbidden":
-            known = _known_keys(model, first["loc"][:-1])
-            near = difflib.get_close_matches(str(first["loc"][-1]), sorted(known), n=1, cutoff=0.5)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            hint += f"Known keys here: {', '.join(sorted(known))}" if known else ""
-            raise UserError("unknown key", file=file, key=key, value=first["input"], hint=hint or more) from None
-        message = first["msg"].removeprefix("Value error, ").removesuffix(".")
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, UserError):
-            message = str(cause)
-        missing = first["type"] == "missing"
-        message = "this key is required" if missing else message[0].lower() + message[1:]
-        raise UserError(
-            message, file=file, key=key or None, value=None if missing else first["input"], hint=more
-        ) from None
+        raise _first_mistake(model, data, error, file=file, prefix=prefix) from None
 
 
-def _location(location: tuple[Any, ...]) -> tuple[Any, ...]:
-    """pydantic puts the tags of unions into the path: keep what the user wrote."""
-    return tuple(
-        part for part in location if not (isinstance(part, str) and (part.startswith("function-") or "[" in part))
-    )
+def _first_mistake(
+    model: type[M], data: Any, error: pydantic.ValidationError, *, file: Path | str | None, prefix: str
+) -> UserError:
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    places = [_place(data, problem["loc"], missing=problem["type"] == "missing") for problem in problems]
+    place = places[0]
+    others = len(set(places)) - 1  # the members of a union complain about one and the same place
+    more = f"{others} more problem{'s' if others > 1 else ''} in this file" if others else None
+    parts = [prefix] if prefix else []
+    key = ".".join([*parts, *map(str, place)]) or None
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(model, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), sorted(known), n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        hint += f"Known keys here: {', '.join(sorted(known))}" if known else ""
+        return UserError("unknown key", file=file, key=key, value=first["input"], hint=hint or more)
+    if first["type"] == "missing":
+        return UserError("this key is required", file=file, key=key, hint=more)
+    cause, value = first.get("ctx", {}).get("error"), first["input"]
+    if isinstance(cause, UserError):
+        key = ".".join(part for part in (key, cause.key) if part) or None
+        if cause.value is not None or cause.key is not None or isinstance(value, (dict, list, tuple)):
+            value = cause.value  # not the whole section that the mistake was found in
+        hints = ". ".join(text for text in (cause.hint, more) if text)
+        return UserError(cause.message, file=file, key=key, value=value, hint=hints or None)
+    told = dict.fromkeys(_plain(problem["msg"]) for problem, at in zip(problems, places, strict=True) if at == place)
+    message = " or ".join(text.removeprefix("must be ") if number else text for number, text in enumerate(told))
+    return UserError(message + (" (got nothing)" if value is None else ""), file=file, key=key, value=value, hint=more)
+
+
+#: pydantic's words -> words of a YAML file
+_WORDS = (
+    (r"^Value error, ", ""),
+    (r"^Input should be ", "must be "),
+    (
+        r"^(Tuple|List|Dictionary|Set) should have at (least|most) (\d+ items?) after validation, not \d+",
+        r"must have at \2 \3",
+    ),
+    (r"^String should ", "must "),
+    (r"a valid (tuple|list|array)", "a list"),
+    (r"a valid dictionary( or instance of \w+| or object to extract fields from)?", "a mapping"),
+    (r", (unable to parse string as an? \w+|got a number with a fractional part)", ""),
+    (r"\.$", ""),
+)
+
+
+def _plain(message: str) -> str:
+    for pattern, words in _WORDS:
+        message = re.sub(pattern, words, message)
+    return message[0].lower() + message[1:]
+
+
+def _place(data: Any, location: tuple[Any, ...], *, missing: bool) -> tuple[Any, ...]:
+    """Where in `data` a problem is. pydantic also reports which member of a union it tried: that is left out."""
+    place: list[Any] = []
+    for number, part in enumerate(location):
+        keys: Any = data if isinstance(data, Mapping) else range(len(data)) if isinstance(data, (list, tuple)) else ()
+        if part in keys:
+            data = data[part]
+        elif not (missing and number == len(location) - 1):
+            continue
+        place.append(part)
+    return tuple(place)
 
 
 def _known_keys(annotation: Any, location: tuple[Any, ...]) -> set[str]:
@@ -138,7 +182,11 @@ def _step(target: Any, name: str, path: str, *, create: bool = False) -> Any:
     """One step down a dotted path, into a mapping or (by number) a list."""
     if isinstance(target, list):
         if not name.isdecimal() or int(name) >= len(target):
-            raise UserError(f"{path!r}: the list has {len(target)} entries, numbered from 0", key="--set", value=name)
+            raise UserError(
+                f"{path!r}: the list has {len(target)} entr{'y' if len(target) == 1 else 'ies'}, numbered from 0",
+                key="--set",
+                value=name,
+            )
         return target[int(name)]
     if isinstance(target, dict):
         if name not in target or target[name] is None:

@@ -143,7 +143,7 @@ def test_unknown_metric_and_dtype(digits):
         ({"name": "mobilenet_v3", "expand": [3, 3]}, ["space.expand", "without repeats"]),
         ({"name": "mobilenet_v3", "depth": []}, ["space.depth", "one or more"]),
         ({"name": "mobilenet_v3", "depth": [0, 1]}, ["space.depth.0", "greater than or equal to 1", "0"]),
-        ({"name": "mobilenet_v3", "depth": 3}, ["space.depth", "valid tuple", "3"]),
+        ({"name": "mobilenet_v3", "depth": 3}, ["space.depth", "must be a list", "3"]),
         ({"name": "mobilenet_v3", "resolution": ["big"]}, ["space.resolution.0", "valid integer", "'big'"]),
         ({"name": "mobilenet_v3", "resolution": [8]}, ["resolution 8 is too small", "total stride of 32"]),
         ({"name": "mobilenet_v3", "width_mult": 0}, ["space.width_mult", "greater than 0"]),

@@ -51,7 +51,7 @@ def test_twice_or_not_at_all() -> None:
 @pytest.mark.parametrize(
     ("budgets", "message"),
     [
-        ({"small": {"latency": "-5ms"}}, "config.yaml: search.budgets: small.latency: '-5ms' is not a positive amount"),
+        ({"small": {"latency": "-5ms"}}, "config.yaml: search.budgets.small.latency: '-5ms' is not a positive amount"),
         ({"small": {"latency": float("nan")}}, "search.budgets"),
         ({"small": {"latency": 5}}, "has no unit"),
         ({"small": {}}, "holds no limit"),

@@ -72,8 +72,8 @@ def refused(data: object, **kwargs: str) -> str:
         ({"grid": [{"a": [{"epochs": 1, "optimiser": {}}]}]}, "grid.0.a.0.optimiser", "optimizer"),
         ({"teacher": {"momentumm": 1}}, "teacher.momentumm", "momentum"),
         ({"pair": [{"kind": "crop"}, {"kind": "flip", "probabilty": 1}]}, "pair.1.probabilty", "probability"),
-        ({"tagged": {"kind": "flip", "probabilty": 1}}, "tagged.flip.probabilty", "probability"),
-        ({"either": {"kind": "crop", "paddin": 1}}, "either.Crop.paddin", "padding"),
+        ({"tagged": {"kind": "flip", "probabilty": 1}}, "tagged.probabilty", "probability"),
+        ({"either": {"kind": "crop", "paddin": 1}}, "either.paddin", "padding"),
     ],
 )
 def test_unknown_key_suggests_the_nearest_of_its_own_section(data, key, near):
@@ -93,7 +93,7 @@ def test_unknown_key_lists_the_keys_of_its_section_only():
         ({"phases": [{"epochs": "many"}]}, ["phases.0.epochs", "valid integer", "'many'"]),
         ({"phases": [{"epochs": 1.5}]}, ["phases.0.epochs", "integer", "1.5"]),
         ({"phases": [{}]}, ["phases.0.epochs", "required"]),
-        ({"phases": {"epochs": 1}}, ["phases", "valid tuple"]),
+        ({"phases": {"epochs": 1}}, ["phases: must be a list (got {"]),
         ({"phases": [{"epochs": 1, "betas": [0.9]}]}, ["phases.0.betas.1", "required"]),
         ({"phases": [{"epochs": 1, "optimizer": {"learning_rate": -1}}]}, ["learning_rate", "greater than 0", "-1"]),
         ({"phases": [{"epochs": 1, "optimizer": {"momentum": float("nan")}}]}, ["momentum", "finite"]),
