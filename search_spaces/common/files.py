@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.common.errors import UserError
+
+
+#: The start of a JSON line, perhaps followed by blocks that were never written: what a crash leaves behind.
+_TORN = re.compile(rb"[\x20-\x7e]*\x00*")
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -86,20 +91,23 @@ def remove_leftovers(folder: Path | str) -> None:
 def read_json(path: Path | str, what: str) -> Any:
     """The JSON value in `path`; `what` names it in errors ("latency table")."""
     path = Path(path)
+    a = "an" if what[0] in "aeiou" else "a"
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"no such {what}", file=path) from None
     except IsADirectoryError:
-        raise UserError(f"is a folder, not a {what}", file=path) from None
+        raise UserError(f"is a folder, not {a} {what}", file=path) from None
     except OSError as error:
         raise UserError(f"this {what} cannot be read: {error.strerror or error}", file=path) from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"not a {what}: not valid JSON ({error})", file=path) from None
+        raise UserError(f"not {a} {what}: not valid JSON ({error})", file=path) from None
 
 
 def append_line(path: Path | str, value: object) -> None:
-    """Append one JSON line in a single write and fsync it."""
+    """Append one JSON line in a single write and fsync it. A last line torn by a crash is cut off; one that is no torn
+    JSON makes a `UserError`, and the file stays as it is.
+    """
     path = Path(path)
     line = json.dumps(value, allow_nan=False).encode() + b"\n"
     try:
@@ -107,7 +115,7 @@ def append_line(path: Path | str, value: object) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # several processes append to one file; closing unlocks it
-            start = _cut_torn_line(descriptor)
+            start = _cut_torn_line(descriptor, path)
             if os.write(descriptor, line) != len(line):
                 os.ftruncate(descriptor, start)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -129,7 +137,9 @@ def read_lines(path: Path | str, what: str) -> list[Any]:
         return []
     except OSError as error:
         raise UserError(f"this {what} cannot be read: {error.strerror or error}", file=path) from error
-    complete = data.split(b"\n")[:-1]
+    *complete, torn = data.split(b"\n")
+    if not _TORN.fullmatch(torn):
+        raise UserError(f"line {len(complete) + 1} of this {what} is not JSON", file=path)
     values = []
     for number, line in enumerate(complete, start=1):
         try:
@@ -149,7 +159,7 @@ def file_digest(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _cut_torn_line(descriptor: int) -> int:
+def _cut_torn_line(descriptor: int, path: Path) -> int:
     """Cut off what follows the last newline (the tail of a write that a crash interrupted); the size left."""
     size = end = os.fstat(descriptor).st_size
     tail = b""
@@ -159,6 +169,8 @@ def _cut_torn_line(descriptor: int) -> int:
         end = start
     whole = end + tail.rfind(b"\n") + 1
     if whole < size:
+        if not _TORN.fullmatch(tail[whole - end :]):
+            raise UserError("its last line is not JSON, nor the start of it", file=path)
         os.ftruncate(descriptor, whole)
     return whole
 

@@ -172,7 +172,7 @@ def test_lines_round_trip(tmp_path):
     assert files.read_lines(path, "log") == values
 
 
-@pytest.mark.parametrize("torn", [b"{", b'{"a": 1, "b', b'{"a": 1}', "ü".encode()[:1], b"x" * 200_000])
+@pytest.mark.parametrize("torn", [b"{", b'{"a": 1, "b', b'{"a": 1}', b'{"a": \0\0\0', b"x" * 200_000])
 @pytest.mark.parametrize("before", [b"", b'{"n": 0}\n', b'{"n": 0}\n' * 9000])
 def test_torn_tail_is_left_out_and_cut_off(tmp_path, torn, before):
     path = tmp_path / "log.jsonl"
@@ -182,6 +182,18 @@ def test_torn_tail_is_left_out_and_cut_off(tmp_path, torn, before):
     files.append_line(path, {"n": 1})
     assert path.read_bytes() == before + b'{"n": 1}\n'
     assert files.read_lines(path, "log") == [*whole, {"n": 1}]
+
+
+@pytest.mark.parametrize("before", [b"", b'{"n": 0}\n'])
+@pytest.mark.parametrize("foreign", [b"\x80\x04\x95pickle", b"PK\x03\x04", b'{"a": 1}\r\xff' + b"x" * 70_000])
+def test_a_tail_that_is_no_torn_line_is_refused_and_kept(tmp_path, foreign, before):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(before + foreign)
+    with pytest.raises(UserError, match=f"line {1 + before.count(10)} of this log is not JSON"):
+        files.read_lines(path, "log")
+    with pytest.raises(UserError, match="its last line is not JSON, nor the start of it"):
+        files.append_line(path, {"n": 1})
+    assert path.read_bytes() == before + foreign
 
 
 def test_bad_line_in_the_middle_is_an_error(tmp_path):
