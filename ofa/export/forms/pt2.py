@@ -4,11 +4,13 @@ else.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
 
 from ofa.export.forms.base import Predict, Source
+from search_spaces.common.files import write_bytes
 
 
 class Pt2Form:
@@ -16,7 +18,9 @@ class Pt2Form:
     file = "model.pt2"
 
     def write(self, source: Source, folder: Path) -> None:
-        torch.export.save(source.program, folder / self.file)
+        archive = io.BytesIO()  # torch's own file writer ends the whole process when the disk is full
+        torch.export.save(source.program, archive)
+        write_bytes(folder / self.file, archive.getvalue())
 
     def load(self, folder: Path) -> Predict:
         network: Predict = torch.export.load(folder / self.file).module()
