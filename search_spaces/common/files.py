@@ -21,7 +21,6 @@ from typing import Any
 
 from search_spaces.common.errors import UserError
 
-
 #: The start of a JSON line, perhaps followed by blocks that were never written: what a crash leaves behind.
 _TORN = re.compile(rb"[\x20-\x7e]*\x00*")
 
