@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from latency_tables.correction import Errors, Line, prediction_errors
 from latency_tables.fingerprint import DeviceFingerprint
@@ -120,6 +120,8 @@ class LatencyTable(Settings):
     correction: Correction
     heldout: HeldOut
     conditions: Conditions
+    _file: Path | None = PrivateAttr(default=None)
+    """Where it was read from, for messages."""
 
     def cost(self, space: SearchSpace) -> CostTable:
         """Predicted latency of every network of `space`, in ms; per slot, with the intercept as a constant.
@@ -137,15 +139,22 @@ class LatencyTable(Settings):
                 raise UserError(
                     f"this latency table is of the space {self.space.name!r} ({self.space.fingerprint}), "
                     f"not of {space.name!r} ({space.fingerprint}); {what}",
+                    file=self._file,
                     hint="Measure a table for this space with `ofa measure`",
                 )
-            raise UserError(f"{what} in this latency table", hint="Measure it again with `ofa measure`")
+            raise UserError(
+                f"{what} in this latency table",
+                file=self._file,
+                key="entries",
+                hint="Delete it, and measure it again with `ofa measure`",
+            )
 
         line = Line(slope=self.correction.slope, constant_ms=self.correction.intercept_ms)
         cost = operator_sums(space, self.entries, self.overhead_ms, line)
         if cost.minimum()[0] <= 0:
             raise UserError(
                 "the correction predicts a latency of zero or less for the smallest network of the space",
+                file=self._file,
                 key="correction.intercept_ms",
                 value=self.correction.intercept_ms,
             )
@@ -166,7 +175,9 @@ def load_table(path: Path | str) -> LatencyTable:
         raise UserError("not a latency table: no schema number", file=path, key="schema")
     if isinstance(data["schema"], bool) or data["schema"] != SCHEMA:
         raise UserError(f"unknown version {data['schema']!r}", file=path, key="schema", hint=f"Known: {SCHEMA}")
-    return parse_settings(LatencyTable, {key: value for key, value in data.items() if key != "schema"}, file=path)
+    table = parse_settings(LatencyTable, {key: value for key, value in data.items() if key != "schema"}, file=path)
+    table._file = Path(path)
+    return table
 
 
 def operator_sums(space: SearchSpace, entries: Mapping[str, Entry], overhead_ms: float, line: Line) -> CostTable:
