@@ -26,6 +26,8 @@ class Budget:
     name: str
     constraints: dict[str, Quantity]
     written: dict[str, str]
+    key: str = ""
+    """What the user calls a limit of it, up to the cost: `search.budgets.small.` or `--max `."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class ResolvedBudget:
         return " and ".join(f"{name} <= {format_cost(limit, name)}" for name, limit in self.limits.items())
 
 
-def parse_budget(name: str, limits: Mapping[str, str | float], *, file: object = None) -> Budget:
+def parse_budget(name: str, limits: Mapping[str, str | int | float], *, file: object = None) -> Budget:
     """A budget of a config; `UserError` names the offending key (below `search.budgets`) and value."""
     key = name
     if not _NAME.fullmatch(name):
@@ -50,7 +52,7 @@ def parse_budget(name: str, limits: Mapping[str, str | float], *, file: object =
     if not limits:
         raise UserError("holds no limit", file=_text(file), key=key, hint="Write for example latency: 5ms")
     constraints = {cost: _parse(cost, text, file=file, key=f"{key}.{cost}") for cost, text in limits.items()}
-    return Budget(name, constraints, {cost: str(text) for cost, text in limits.items()})
+    return Budget(name, constraints, {cost: str(text) for cost, text in limits.items()}, f"search.budgets.{name}.")
 
 
 def parse_max(texts: Sequence[str], *, name: str = "max") -> Budget:
@@ -68,7 +70,7 @@ def parse_max(texts: Sequence[str], *, name: str = "max") -> Budget:
         written[cost] = amount.strip()
     if not constraints:
         raise UserError("no limit given", key="--max", hint="Write like --max latency=5ms")
-    return Budget(name, constraints, written)
+    return Budget(name, constraints, written, "--max ")
 
 
 def metric_of(cost: str) -> str:
@@ -96,7 +98,7 @@ def cost_name(cost: str, devices: Sequence[str], *, default: str | None = None, 
     if device is None:
         device = default if default is not None else devices[0] if len(devices) == 1 else None
         if device is None and not devices:
-            hint = "Give one with --device TABLE.json, or measure one with `ofa measure`"
+            hint = "List a device under devices: in the config, or give a table with --device TABLE.json"
             raise UserError(f"a limit on {metric} needs a table of a device", key=key, hint=hint)
         if device is None:
             hint = f"Write for example {metric}@{devices[0]}. Devices: {', '.join(devices)}"
@@ -115,14 +117,16 @@ def resolve(budget: Budget, costs: Mapping[str, CostTable], *, default_device: s
     limits: dict[str, float] = {}
     texts: dict[str, str] = {}
     for written, quantity in budget.constraints.items():
-        name = cost_name(written, devices, default=default_device, key=f"{budget.name}.{written}")
+        key = f"{budget.key}{written}"
+        name = cost_name(written, devices, default=default_device, key=key)
         if name not in costs:
-            raise unknown_name("cost", name, costs, key=f"{budget.name}.{written}")
+            raise unknown_name("cost", name, costs, key=key)
         if name in limits:
-            raise UserError(f"{name} is limited twice", key=f"{budget.name}.{written}")
+            raise UserError(f"{name} is limited twice", key=key)
         limits[name] = _amount(quantity, costs[name])
         if limits[name] <= 0:  # a table whose correction goes below zero: ratios to such a limit mean nothing
-            raise UserError(f"comes to {limits[name]:.4g}, which is not positive", key=f"{budget.name}.{written}")
+            what = f"{budget.written[written]} comes to {limits[name]:.4g}, which is not positive"
+            raise UserError(what, key=key)
         texts[name] = budget.written[written]
     return ResolvedBudget(budget.name, limits, texts)
 

@@ -143,6 +143,8 @@ def _together(
         verdict = f"no network of {space.name} keeps {budget.text()} together: the limits {need}"
     else:
         verdict = f"no network of {space.name} was found that keeps {budget.text()} together (each alone is possible)"
+    least = ", ".join(f"{name} {format_cost(costs[name].minimum()[0], name)}" for name in budget.limits)
+    verdict += f"; {binding} binds most; the smallest achievable, each alone, are {least}"
     return _error(
         space, costs, budget, f"budget {budget.name!r}: {verdict}", nearest=nearest, binding=binding, proven=factor > 1
     )

@@ -13,7 +13,7 @@ from search_spaces.common.settings import Settings
 class SearchSettings(Settings):
     """Budgets, and how thoroughly the networks that keep them are searched and tried."""
 
-    budgets: dict[str, dict[str, str | float]] = pydantic.Field(min_length=1)
+    budgets: dict[str, dict[str, str | int | float]] = pydantic.Field(min_length=1)
     """Name -> limits: `{small: {latency: 5ms, peak_memory: 256KiB}}`. The name becomes a folder."""
     device: str | None = None
     """The device that a plain `latency` means, where the run has several."""
@@ -35,7 +35,7 @@ class SearchSettings(Settings):
 
     @pydantic.field_validator("budgets")
     @classmethod
-    def _parsed(cls, budgets: dict[str, dict[str, str | float]]) -> dict[str, dict[str, str | float]]:
+    def _parsed(cls, budgets: dict[str, dict[str, str | int | float]]) -> dict[str, dict[str, str | int | float]]:
         for name, limits in budgets.items():
             parse_budget(name, limits)
         return budgets
