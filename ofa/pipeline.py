@@ -20,7 +20,7 @@ from ofa.search.budgets import ResolvedBudget, ascending, cost_name, resolve
 from ofa.search.costs import EXACT, all_costs
 from ofa.search.feasibility import feasible_networks
 from search_spaces import SearchSpace, get_space
-from search_spaces.common.errors import UserError
+from search_spaces.common.errors import UserError, in_file, unknown_name
 from search_spaces.common.files import remove_leftovers, write_text
 
 if TYPE_CHECKING:
@@ -35,18 +35,36 @@ def run_pipeline(config_file: Path, overrides: Sequence[str], *, runs: Path, qui
     tables are there.
     """
     config = load_config(config_file, overrides)
-    check_devices(config)
-    space = config_space(config)
-    check_budgets(config, space, {})
+    with in_file(config_file):
+        check_devices(config)
+        space = config_space(config)
+        check_budgets(config, space, {})
     run = runs / config.name
     with lock_run(run):
+        with in_file(config_file):
+            check_training(config, run)
         remove_leftovers(run)
-        write_text(run / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        resolved = run / "config.yaml"
+        if not resolved.exists():
+            _write_config(config, resolved)
         tables = measure(config, space, run)
-        check_budgets(config, space, tables)
-        _train(config, run)
+        with in_file(config_file):
+            check_budgets(config, space, tables)
+        _write_config(config, resolved)  # not before: tables of another space are refused, and the config stays theirs
+        with in_file(config_file):
+            _train(config, run)
         _record_and_fit(config, run, quiet=quiet)
         return _search_and_export(config, config_file, overrides, run, quiet=quiet)
+
+
+def check_training(config: RunConfig, run: Path) -> None:
+    """Training that would fail is told before anything is measured, and before anything of this run is written."""
+    from trainers.distributed import find_device
+    from trainers.training import check_same_training, is_finished
+
+    check_same_training(config, run)
+    if not is_finished(config, run):
+        find_device(config.train.device)
 
 
 def config_space(config: RunConfig) -> SearchSpace:
@@ -61,7 +79,7 @@ def check_devices(config: RunConfig) -> None:
     """Every budget on latency must name a device of the config; told before anything is measured."""
     names = [device.name for device in config.devices]
     if config.search.device is not None and config.search.device not in names:
-        raise UserError("is not one of this config's devices", key="search.device", value=config.search.device)
+        raise unknown_name("device", config.search.device, names, key="search.device")
     for budget in config.search.parsed_budgets():
         for written in budget.constraints:
             cost_name(written, names, default=config.search.device, key=f"search.budgets.{budget.name}.{written}")
@@ -99,6 +117,10 @@ def measure(config: RunConfig, space: SearchSpace, run: Path) -> dict[str, Laten
         )
         tables[device.name] = table
     return tables
+
+
+def _write_config(config: RunConfig, path: Path) -> None:
+    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
 def _train(config: RunConfig, run: Path) -> None:
@@ -158,9 +180,12 @@ def lock_run(run: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror or error}", file=run) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                "another process is working in this run folder", file=run, hint="Wait for it, or choose another name"
+            ) from None
         yield
-    except BlockingIOError:
-        raise UserError("another process is working in this run folder", file=run) from None
     finally:
         os.close(descriptor)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from search_spaces.common.errors import in_file
 from search_spaces.common.files import write_text
 from trainers.settings import load_training_config, read_config
 
@@ -19,9 +20,11 @@ def train_from_file(config_file: Path, overrides: Sequence[str] = (), run: Path 
     """
     config = load_training_config(config_file, overrides)
     run = run or Path("runs") / config.name
-    from trainers.training import is_finished, train
+    from trainers.training import check_same_training, is_finished, train
 
-    if not is_finished(config, run) and os.environ.get("RANK", "0") == "0":
-        write_text(run / "config.yaml", yaml.safe_dump(read_config(config_file, overrides), sort_keys=False))
-    train(config, run)
+    with in_file(config_file):
+        check_same_training(config, run)
+        if not is_finished(config, run) and os.environ.get("RANK", "0") == "0":
+            write_text(run / "config.yaml", yaml.safe_dump(read_config(config_file, overrides), sort_keys=False))
+        train(config, run)
     return run

@@ -54,6 +54,20 @@ def is_finished(config: TrainingConfig, run: Path) -> bool:
     return (Path(run) / "supernet.safetensors").exists()
 
 
+def check_same_training(config: TrainingConfig, run: Path) -> None:
+    """Raise `UserError` naming what differs if `run` holds a training, finished or begun, with other settings."""
+    if is_finished(config, run):
+        return
+    for path in sorted((Path(run) / "checkpoints").glob("step-*.json"), reverse=True):
+        try:
+            info = read_json(path, "checkpoint description")
+        except UserError:
+            continue  # damaged: another one will be taken, or training says so
+        if isinstance(info, dict) and "inputs" in info:
+            _check_inputs(info["inputs"], config, path)
+            return
+
+
 def _train(config: TrainingConfig, run: Path, world: World) -> None:
     settings = config.train
     rows = world.share(settings.batch_size, settings.group_size)

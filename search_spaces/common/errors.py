@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -43,6 +44,17 @@ class Infeasible(UserError):
     def __init__(self, message: str, *, details: dict[str, object]) -> None:
         super().__init__(message)
         self.details = details
+
+
+@contextmanager
+def in_file(file: str | Path) -> Iterator[None]:
+    """Mistakes found inside that name no file are of `file`."""
+    try:
+        yield
+    except UserError as error:
+        if error.file is None:
+            error.file = file
+        raise
 
 
 def unknown_name(
