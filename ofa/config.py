@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 
@@ -12,9 +12,12 @@ from latency_tables.settings import DeviceSettings
 from ofa.export.settings import ExportSettings
 from ofa.search.settings import SearchSettings
 from predictors.settings import PredictorSettings, RecordSettings
-from search_spaces.common.errors import UserError
-from search_spaces.common.settings import parse_settings
+from search_spaces.common.errors import UserError, unknown_name
+from search_spaces.common.settings import load_yaml, parse_settings
 from trainers.settings import TrainingConfig, read_config
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
 
 
 class RunConfig(TrainingConfig):
@@ -37,6 +40,25 @@ class RunConfig(TrainingConfig):
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> RunConfig:
     """Read and check a config file. Raises `UserError` with file, key and value."""
     return parse_run_config(read_config(path, overrides), file=path)
+
+
+def load_run_config(run: Path | str) -> RunConfig:
+    """The config a run folder was made with. Raises `UserError` if `run` is none."""
+    path = Path(run) / "config.yaml"
+    if not path.exists():
+        raise UserError("not a run folder: no config.yaml", file=run, hint="Make one with: ofa run CONFIG")
+    return load_config(path)
+
+
+def space_of(text: str, num_classes: int, in_channels: int, *, key: str = "--space") -> SearchSpace:
+    """The space a word of the command line means: a registered name, or a YAML file with a `space` section."""
+    from search_spaces import get_space, list_spaces
+
+    if Path(text).suffix in (".yaml", ".yml"):
+        return get_space(load_yaml(text).get("space", {}), num_classes, in_channels, file=text)
+    if text not in list_spaces():
+        raise unknown_name("search space", text, list_spaces(), key=key)
+    return get_space({"name": text}, num_classes, in_channels)
 
 
 def parse_run_config(data: Any, *, file: Path | str) -> RunConfig:

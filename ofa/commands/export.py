@@ -25,11 +25,11 @@ def export(
 
     The test split is not read: it is for the winners of a finished search.
     """
-    from ofa.config import load_config
+    from ofa.config import load_run_config
     from ofa.export.adhoc import export_architecture
 
     forms = [name.strip() for name in formats.split(",") if name.strip()] if formats is not None else None
-    config = load_config(run / "config.yaml")
+    config = load_run_config(run)
     folder, report = export_architecture(run, config, architecture, forms=forms, out=output, quiet=json)
     if json:
         emit({"folder": str(folder), **report})

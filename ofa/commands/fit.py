@@ -19,10 +19,10 @@ def fit(
     json: JsonFlag = False,
 ) -> None:
     """Fit accuracy predictors to RUN/records.jsonl, pick one by cross-validation, grade it on held-out records."""
-    from ofa.config import load_config
+    from ofa.config import load_run_config
     from predictors.fit import fit_predictor
 
-    predictor = fit_predictor(run, load_config(run / "config.yaml"), quiet=json)
+    predictor = fit_predictor(run, load_run_config(run), quiet=json)
     if json:
         emit({"predictor": str(run / "predictor"), "model": predictor.name, "grade": asdict(predictor.grade)})
     else:

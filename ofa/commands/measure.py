@@ -51,13 +51,13 @@ def summary(table: LatencyTable) -> dict[str, Any]:
 def _inputs(
     space: str | None, device: str | None, config: Path | None, num_classes: int, in_channels: int
 ) -> tuple[DeviceSettings, SearchSpace]:
+    from latency_tables.runtimes import RUNTIMES
     from latency_tables.settings import DeviceSettings
-    from search_spaces import get_space
-    from search_spaces.common.errors import UserError, unknown_name
-    from search_spaces.common.settings import load_yaml, parse_settings
+    from ofa.config import load_config, space_of
+    from search_spaces.common.errors import UserError, in_file, unknown_name
+    from search_spaces.common.settings import parse_settings
 
     if config is not None:
-        from ofa.config import load_config
         from ofa.pipeline import config_space
 
         if space is not None:
@@ -69,14 +69,13 @@ def _inputs(
         name = next(iter(devices)) if device is None else device
         if name not in devices:
             raise unknown_name("device", name, devices, file=config, key="devices")
-        return devices[name], config_space(loaded)
+        with in_file(config):
+            return devices[name], config_space(loaded)
     if space is None or device is None:
         raise UserError("--space and --device are needed, or a --config that has them")
+    RUNTIMES.get(device, key="--device")
     settings = parse_settings(DeviceSettings, {"name": device, "runtime": device})
-    if Path(space).suffix in (".yaml", ".yml"):
-        section = load_yaml(space).get("space", {})
-        return settings, get_space(section, num_classes, in_channels, file=space)
-    return settings, get_space({"name": space}, num_classes, in_channels)
+    return settings, space_of(space, num_classes, in_channels)
 
 
 def _print(table: LatencyTable, space: SearchSpace, path: Path) -> None:

@@ -21,10 +21,10 @@ def records(
 
     Any number of processes share the work: torchrun --nproc-per-node=N -m ofa records RUN -n 500.
     """
-    from ofa.config import load_config
+    from ofa.config import load_run_config
     from predictors.records import process_of, record_subnets
 
-    found = record_subnets(run, load_config(run / "config.yaml"), num=num, quiet=json).of(("sampled",))
+    found = record_subnets(run, load_run_config(run), num=num, quiet=json).of(("sampled",))
     if process_of()[0] > 0:
         return
     low, high = float(found.accuracies.min()), float(found.accuracies.max())

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from ofa.console import JsonFlag, emit
-from search_spaces.common.errors import UserError
+from search_spaces.common.errors import UserError, unknown_name
+
+DTYPES = ("float32", "float16", "int8")
 
 
 def search(
@@ -39,16 +41,18 @@ def search(
     if run is not None:
         if space is not None or accuracy is not None or device:
             raise UserError("a run has a space, predictor and devices of its own", key="--space/--accuracy/--device")
-        from ofa.config import load_config
+        from ofa.config import load_run_config
         from ofa.search.budgets import parse_max
         from ofa.search.stage import search_run
 
         budget = parse_max(limits) if limits else None
-        facts = search_run(run, load_config(run / "config.yaml"), budget=budget, quiet=json)
+        facts = search_run(run, load_run_config(run), budget=budget, quiet=json)
         best = facts["budgets"][-1]["winner"]["architecture"]
     else:
         from ofa.search.offline import search_offline
 
+        if dtype not in DTYPES:
+            raise unknown_name("dtype", dtype, DTYPES, key="--dtype")
         if accuracy is None:
             raise UserError("give a run folder, or a predictor to search with", key="--accuracy")
         tables = [Path(path) for text in device or [] for path in text.split(",") if path]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,12 +28,9 @@ def spaces(
         else:
             _print_list(rows)
         return
-    if Path(name).suffix in (".yaml", ".yml"):
-        from search_spaces.common.settings import load_yaml
+    from ofa.config import space_of
 
-        space = get_space(load_yaml(name).get("space", {}), num_classes, in_channels, file=name)
-    else:
-        space = get_space({"name": name}, num_classes, in_channels)
+    space = space_of(name, num_classes, in_channels, key="NAME")
     details = _summary(space) | {
         "genes": [{"name": gene.name, "options": list(gene.options)} for gene in space.genes],
         "num_operators": len(space.operators()),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ofa.export.export import export_network
+from ofa.export.forms.registry import get_form
 from ofa.export.search_file import FILE, read_search
 from ofa.export.session import ExportSession
 from ofa.export.settings import ExportSettings
@@ -29,6 +30,8 @@ def export_architecture(
     """
     settings = config.export
     if forms is not None:
+        for form in forms:
+            get_form(form, key="--format")
         settings = parse_settings(ExportSettings, {**settings.model_dump(), "forms": forms}, prefix="--format")
     session = ExportSession(run, config, quiet)
     name, architecture, facts = _find(run, which)
@@ -45,7 +48,7 @@ def export_architecture(
 
 def read_architecture(path: Path) -> Architecture:
     """An architecture as JSON, alone or under the key `architecture` of an export, a record or a winner."""
-    data = read_json(path, "architecture")
+    data = read_json(path, "architecture file")
     if isinstance(data, dict) and isinstance(data.get("architecture"), dict):
         data = data["architecture"]
     return Architecture.from_json(data, file=path)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ofa.config import space_of
 from ofa.search.budgets import parse_max, resolve
 from ofa.search.costs import all_costs, named_tables
 from ofa.search.facts import contributions
 from ofa.search.run import search
 from ofa.search.settings import SearchSettings
 from predictors.base import Predictor, load_predictor
-from search_spaces import SearchSpace, get_space
-from search_spaces.common.settings import load_yaml
+from search_spaces import SearchSpace
+from search_spaces.common.errors import in_file
 
 
 def search_offline(
@@ -30,7 +31,8 @@ def search_offline(
     budget = parse_max(limits)
     predictor = load_predictor(accuracy)
     searched = _space(space, predictor)
-    predict = predictor.bind(searched)
+    with in_file(accuracy):
+        predict = predictor.bind(searched)
     costs = all_costs(searched, named_tables(tables), dtype=dtype)
     resolved = resolve(budget, costs)
     settings = SearchSettings.model_validate({"budgets": {budget.name: budget.written}, "candidates": num})
@@ -60,6 +62,4 @@ def _space(space: str | None, predictor: Predictor) -> SearchSpace:
     known = predictor.space_description
     if space is None:
         return SearchSpace.from_description(known)
-    if Path(space).suffix in (".yaml", ".yml"):
-        return get_space(load_yaml(space).get("space", {}), known["num_classes"], known["in_channels"], file=space)
-    return get_space({"name": space}, known["num_classes"], known["in_channels"])
+    return space_of(space, known["num_classes"], known["in_channels"])

@@ -20,7 +20,7 @@ from ofa.search.run import Ranked, search, search_budget
 from predictors.base import BoundPredictor, load_predictor
 from predictors.record_file import load_records
 from search_spaces import Architecture, SearchSpace
-from search_spaces.common.errors import Infeasible, UserError
+from search_spaces.common.errors import Infeasible, UserError, in_file
 from search_spaces.common.files import digest, read_json, write_json
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def search_run(run: Path, config: RunConfig, *, budget: Budget | None = None, qu
         known = read_json(path, "search result")
         if isinstance(known, dict) and known.get("inputs") == inputs:
             return known
-    predict = predictor.bind(problem.space)
+    with in_file(problem.run / "predictor"):
+        predict = predictor.bind(problem.space)
     outcome, ranked = _find(problem, predict, quiet=quiet)
     facts = outcome_facts(problem.space, predict, problem.costs, outcome, ranked, seed=config.seed)
     facts = {"inputs": inputs, "weights_sha256": problem.weights_sha256, "seed": config.seed, **facts}

@@ -34,16 +34,16 @@ def _onnx() -> Form:
     return OnnxForm()
 
 
-def get_form(name: str) -> Form:
+def get_form(name: str, *, key: str = "forms") -> Form:
     """The form called `name`. Raises `UserError` for an unknown one, or when its converter is not installed."""
-    make = FORMS.get(name, key="forms")
+    make = FORMS.get(name, key=key)
     try:
         return make()
     except ModuleNotFoundError as error:
         package = (error.name or str(error)).split(".")[0]
         raise UserError(
             f"needs the package {package!r}, which is not installed",
-            key="forms",
+            key=key,
             value=name,
             hint=f"pip install {package}",
         ) from error
