@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, metadata
+from typing import Annotated
 
 import typer
 
@@ -24,9 +25,26 @@ def build_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.callback()(_options)
     for name in COMMANDS:
         app.command(name)(getattr(import_module(f"ofa.commands.{name}"), name))
     return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"ofa-nas {metadata.version('ofa-nas')}")
+        except metadata.PackageNotFoundError:
+            print("ofa-nas (not installed: run from its sources)")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
