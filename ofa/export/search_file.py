@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ofa.search.facts import SCHEMA
+from ofa.search.search_file import check_search
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_json
 
@@ -25,4 +26,4 @@ def read_search(run: Path) -> dict[str, Any]:
             file=path,
             hint=f"Make it again with: ofa search {run}",
         )
-    return data
+    return check_search(data, file=path)

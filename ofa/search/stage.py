@@ -17,6 +17,7 @@ from ofa.search.feasibility import feasible_networks
 from ofa.search.finalists import Outcome, choose_winners
 from ofa.search.measurements import MeasurementBook, device_book
 from ofa.search.run import Ranked, search, search_budget
+from ofa.search.search_file import check_search
 from predictors.base import BoundPredictor, load_predictor
 from predictors.record_file import load_records
 from search_spaces import Architecture, SearchSpace
@@ -90,7 +91,7 @@ def search_run(run: Path, config: RunConfig, *, budget: Budget | None = None, qu
     if budget is None and path.exists():
         known = read_json(path, "search result")
         if isinstance(known, dict) and known.get("inputs") == inputs:
-            return known
+            return check_search(known, file=path)
     with in_file(problem.run / "predictor"):
         predict = predictor.bind(problem.space)
     outcome, ranked = _find(problem, predict, quiet=quiet)

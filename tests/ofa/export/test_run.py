@@ -56,8 +56,9 @@ def write_search(run: Path, winners: dict[str, Architecture]) -> None:
         found = {"key": architecture.key, "architecture": architecture.to_json(), "predicted_accuracy": accuracy}
         return {**found, "predicted_costs": {"params": 1e5}, "measured": {}, "selection_accuracy": 0.5}
 
+    found: dict[str, Any] = {"algorithm": "exhaustive", "num_scored": 9, "rounds": 1, "candidates": []}
     budgets = [
-        {"name": name, "limits": {"params": 1e6}, "written": {"params": "1M"}, "winner": facts(architecture)}
+        {"name": name, "limits": {"params": 1e6}, "written": {"params": "1M"}, "winner": facts(architecture), **found}
         for name, architecture in winners.items()
     ]
     sha256 = load_supernet(run).weights_sha256
