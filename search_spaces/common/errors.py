@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,9 +32,14 @@ class UserError(ValueError):
     def __str__(self) -> str:
         where = ": ".join(str(part) for part in (self.file, self.key) if part is not None)
         text = f"{where}: {self.message}" if where else self.message
-        if self.value is not None and repr(self.value) not in text:
+        if self.value is not None and not _mentions(self.message, repr(self.value)):
             text += f" (got {self.value!r})"
         return f"{text}. {self.hint}" if self.hint else text
+
+
+def _mentions(message: str, value: str) -> bool:
+    """Whether the message shows the value already, as a word of its own ("2" is not in "12" or "test_2")."""
+    return re.search(rf"(?<![\w.]){re.escape(value)}(?!\w|\.\d)", message) is not None
 
 
 class Infeasible(UserError):

@@ -48,3 +48,18 @@ def test_progress_is_silent_off_a_terminal(capfd):
         advance()
         advance(1, note="x")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("message", "value", "shown"),
+    [
+        ("image 12 is bad", 2, True),
+        ("run_2 is bad", 2, True),
+        ("2 is bad", 2, False),
+        ("1.25 is bad", 1, True),
+        ("'-5ms' is bad", "-5ms", False),
+        ("must be positive", -1, True),
+    ],
+)
+def test_the_value_is_shown_unless_the_message_has_it(message: str, value: object, shown: bool) -> None:
+    assert (f"(got {value!r})" in str(UserError(message, file="config_2.yaml", value=value))) == shown
