@@ -60,12 +60,17 @@ def _ranges(row: dict[str, Any]) -> list[str]:
 
 
 def _print_list(rows: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("space", "networks", "MACs", "parameters", "peak memory (fp32)", "flash (fp32)")
+    table = Table(box=SIMPLE_HEAD, show_edge=False)
+    table.add_column("space", no_wrap=True)
+    for name in ("networks", "MACs", "parameters"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(row["name"], _size(row["size"]), *_ranges(row))
+        macs, params, *_ = _ranges(row)
+        table.add_row(row["name"], _size(row["size"]), macs.replace("MACs", ""), params)
     Console().print(table)
 
 
