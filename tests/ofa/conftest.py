@@ -1,0 +1,95 @@
+"""The command line as a user meets it: what is printed, the exit code, and what happened to the files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ofa.cli import main
+
+TINY = Path(__file__).with_name("tiny.yaml")
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def message(self) -> str:
+        """The one line of stderr that is not the pipeline telling where it is."""
+        lines = [line for line in self.err.splitlines() if not line.startswith("[tiny] ")]
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("error: ")
+        return lines[0].removeprefix("error: ")
+
+
+Ofa = Callable[..., Answer]
+Refused = Callable[..., str]
+
+
+def _ofa(*words: object) -> Answer:
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main([str(word) for word in words])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+def snapshot(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def ofa() -> Ofa:
+    """Run a command line in this process."""
+    return _ofa
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Refused:
+    """Run a command line that must end with exit code 2 and one message, and leave every file here as it is."""
+
+    def refused(*words: object) -> str:
+        before = snapshot(tmp_path)
+        answer = _ofa(*words)
+        assert answer.code == 2, answer
+        assert not answer.out
+        after = snapshot(tmp_path)
+        assert {path for path in before if after.get(path) != before[path]} == set()
+        assert not list(tmp_path.rglob("*.tmp"))
+        return answer.message
+
+    return refused
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Path:
+    """The config of the smallest complete run."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of it; to look at, not to change."""
+    runs = tmp_path_factory.mktemp("finished")
+    answer = _ofa("run", TINY, "--runs", runs)
+    assert answer.code == 0, answer.err
+    return runs / "tiny"
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it to damage, called `tiny` too."""
+    shutil.copytree(finished, tmp_path / "tiny")
+    return tmp_path / "tiny"
