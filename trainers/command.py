@@ -24,7 +24,11 @@ def train_from_file(config_file: Path, overrides: Sequence[str] = (), run: Path 
 
     with in_file(config_file):
         check_same_training(config, run)
-        if not is_finished(config, run) and os.environ.get("RANK", "0") == "0":
-            write_text(run / "config.yaml", yaml.safe_dump(read_config(config_file, overrides), sort_keys=False))
+        resolved, writes = run / "config.yaml", not is_finished(config, run) and os.environ.get("RANK", "0") == "0"
+        text = yaml.safe_dump(read_config(config_file, overrides), sort_keys=False)
+        if writes and not resolved.exists():
+            write_text(resolved, text)
         train(config, run)
+        if writes:  # an older one stays until the training it belongs to was taken up
+            write_text(resolved, text)
     return run
