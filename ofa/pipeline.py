@@ -35,11 +35,17 @@ def run_pipeline(config_file: Path, overrides: Sequence[str], *, runs: Path, qui
     tables are there.
     """
     config = load_config(config_file, overrides)
+    from trainers.data import keep_loaded  # torch comes with it, so only after the config is known to be right
+
+    with keep_loaded():
+        return _run_stages(config, config_file, runs / config.name, quiet=quiet)
+
+
+def _run_stages(config: RunConfig, config_file: Path, run: Path, *, quiet: bool) -> dict[str, Any]:
     with in_file(config_file):
         check_devices(config)
         space = config_space(config)
         check_budgets(config, space, {})
-    run = runs / config.name
     with lock_run(run):
         with in_file(config_file):
             check_training(config, run)
@@ -54,7 +60,7 @@ def run_pipeline(config_file: Path, overrides: Sequence[str], *, runs: Path, qui
         with in_file(config_file):
             _train(config, run)
         _record_and_fit(config, run, quiet=quiet)
-        return _search_and_export(config, config_file, overrides, run, quiet=quiet)
+        return _search_and_export(config, run, quiet=quiet)
 
 
 def check_training(config: RunConfig, run: Path) -> None:
@@ -149,9 +155,7 @@ def _record_and_fit(config: RunConfig, run: Path, *, quiet: bool) -> None:
     )
 
 
-def _search_and_export(
-    config: RunConfig, config_file: Path, overrides: Sequence[str], run: Path, *, quiet: bool
-) -> dict[str, Any]:
+def _search_and_export(config: RunConfig, run: Path, *, quiet: bool) -> dict[str, Any]:
     from ofa.export.export import OverBudget
     from ofa.export.winners import export_winners
     from ofa.report.report import write_report

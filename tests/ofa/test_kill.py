@@ -67,67 +67,68 @@ def lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+#: stages in order, and the file whose appearance begins each
+STAGES = {
+    "measuring": ".lock",
+    "training": "tables/here.json",
+    "recording": "supernet.json",
+    "searching": "predictor/predictor.json",
+    "exporting": "search.json",
+}
+
+
 def stage_of(run: Path) -> str:
-    marks = {
-        "exporting": run / "search.json",
-        "searching": run / "predictor" / "predictor.json",
-        "recording": run / "supernet.json",
-        "training": run / "tables" / "here.json",
-    }
-    return next((stage for stage, mark in marks.items() if mark.exists()), "measuring")
+    return next((stage for stage, mark in reversed(STAGES.items()) if (run / mark).exists()), "starting")
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("uninterrupted")
-    begun = time.monotonic()
     finish(runs)
-    return runs / "tiny", time.monotonic() - begun
+    return runs / "tiny"
 
 
-def interrupt(runs: Path, *, kills: int, seconds: float, seed: int) -> Counter[str]:
-    """Kill `kills` times, each after a random delay; start over from nothing whenever the run finished."""
-    rng = random.Random(seed)
-    stages: Counter[str] = Counter()
-    while sum(stages.values()) < kills:
-        process = start(runs)
-        try:
-            process.wait(timeout=rng.uniform(0.15, 0.6) * seconds)
-            assert process.returncode == 0, process.stderr and process.stderr.read().decode()
-            (runs / "tiny").rename(runs / f"finished-{len(list(runs.iterdir()))}")
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            stages[stage_of(runs / "tiny")] += 1
-            check_whole(runs / "tiny")
-    return stages
+def kill_in(stage: str, runs: Path, rng: random.Random) -> str:
+    """Start the command, kill it a moment after it reached `stage`, and return the stage it died in."""
+    process, mark, deadline = start(runs), runs / "tiny" / STAGES[stage], time.monotonic() + PATIENCE
+    while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(rng.uniform(0.0, 1.5))
+    process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate()
+    assert process.returncode in (-signal.SIGKILL, 0), errors.decode()
+    check_whole(runs / "tiny")
+    return stage_of(runs / "tiny") if process.returncode else "finished"
+
+
+def finish_and_compare(runs: Path, reference: Path) -> None:
+    finish(runs)
+    check_whole(runs / "tiny")
+    check_nothing_twice(runs / "tiny")
+    assert (runs / "tiny/supernet.safetensors").read_bytes() == (reference / "supernet.safetensors").read_bytes()
 
 
 @pytest.mark.slow
-def test_twenty_kills(uninterrupted: tuple[Path, float], tmp_path: Path) -> None:
-    reference, seconds = uninterrupted
-    stages = interrupt(tmp_path, kills=20, seconds=seconds, seed=0)
-    assert len(stages) >= 3, f"kills met only {dict(stages)}"
-    finish(tmp_path)
-    for run in tmp_path.iterdir():
-        check_whole(run)
-        check_nothing_twice(run)
-        assert (run / "supernet.safetensors").read_bytes() == (reference / "supernet.safetensors").read_bytes()
-    print(dict(stages))
+def test_twenty_kills(uninterrupted: Path, tmp_path: Path) -> None:
+    rng, died = random.Random(0), Counter[str]()
+    for number in range(5):
+        runs = tmp_path / str(number)
+        chosen = rng.sample(list(STAGES), 4)
+        died.update(kill_in(stage, runs, rng) for stage in STAGES if stage in chosen)
+        finish_and_compare(runs, uninterrupted)
+    print(f"killed in {dict(died)}")
+    assert died.total() - died["finished"] >= 15 and {"measuring", "training", "exporting"} <= set(died)
 
 
-def test_three_kills(uninterrupted: tuple[Path, float], tmp_path: Path) -> None:
-    reference, seconds = uninterrupted
-    interrupt(tmp_path, kills=3, seconds=seconds, seed=1)
-    finish(tmp_path)
-    for run in tmp_path.iterdir():
-        check_whole(run)
-        check_nothing_twice(run)
-        assert (run / "supernet.safetensors").read_bytes() == (reference / "supernet.safetensors").read_bytes()
+def test_three_kills(uninterrupted: Path, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    for stage in ("training", "recording", "exporting"):
+        kill_in(stage, tmp_path, rng)
+    finish_and_compare(tmp_path, uninterrupted)
 
 
-def test_a_finished_run_repeats_nothing(uninterrupted: tuple[Path, float]) -> None:
-    run, _ = uninterrupted
+def test_a_finished_run_repeats_nothing(uninterrupted: Path) -> None:
+    run = uninterrupted
     watched = [path for path in run.rglob("*") if path.suffix in {".jsonl", ".safetensors", ".onnx"}]
     before = {path: path.stat().st_mtime_ns for path in watched}
     finish(run.parent)

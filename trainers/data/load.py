@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +23,36 @@ from trainers.data.statistics import pixel_statistics
 from trainers.data.stores import ArrayStore, ImageStore
 from trainers.settings_data import DataSettings
 
+_kept: ContextVar[dict[tuple[str, int, Path | None], ImageData] | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def keep_loaded() -> Iterator[None]:
+    """Inside this block the same settings are loaded once: for several stages in one process."""
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
 
 def load_data(settings: DataSettings, *, seed: int, base: Path | None = None) -> ImageData:
-    """Read the data set, divide it, decode it into memory or check it, and measure its mean and deviation.
+    """The images that `settings` describe, in their splits; see `_load`. Inside `keep_loaded` read only once.
 
     `seed` is the training seed; the splits depend on `settings.split_seed` instead. A relative `settings.path` starts
     at `base` (None: the current folder). Raises `UserError` for every fault of the data, naming file, key and value.
     """
+    kept = _kept.get()
+    if kept is None:
+        return _load(settings, seed=seed, base=base)
+    key = (settings.model_dump_json(), seed, base)
+    if key not in kept:
+        kept[key] = _load(settings, seed=seed, base=base)
+    return kept[key]
+
+
+def _load(settings: DataSettings, *, seed: int, base: Path | None) -> ImageData:
+    """Read the data set, divide it, decode it into memory or check it, and measure its mean and deviation."""
     path = None if settings.path is None else (base or Path()) / settings.path.expanduser()
     source = SOURCES.get(settings.name, key="data.name")(settings, path)
     _check_source(source, settings)

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces.common.errors import UserError
+from trainers.data import keep_loaded, load_data
 from trainers.data.sources.base import OFFICIAL_SELECTION, OFFICIAL_TEST, POOL
 from trainers.data.splits import SPLITS, Partition, balanced_subset, divide, stratified
-from trainers.settings_data import SplitSettings
+from trainers.settings_data import DataSettings, SplitSettings
 
 
 def split(labels: Any, official: Any = None, seed: int = 0, **amounts: Any) -> Partition:
@@ -111,3 +112,13 @@ def test_largest_remainders() -> None:
     labels = np.repeat([0, 1, 2], [5, 3, 2])
     chosen = stratified(labels, np.arange(10), 3)  # exact shares 1.5, 0.9, 0.6
     assert np.array_equal(np.bincount(labels[chosen]), [1, 1, 1])
+
+
+def test_images_are_read_once_where_they_are_kept() -> None:
+    wanted = DataSettings(name="synthetic", num_classes=2, num_images=60, image_size=8)
+    assert load_data(wanted, seed=0) is not load_data(wanted, seed=0)
+    with keep_loaded():
+        kept = load_data(wanted, seed=0)
+        assert load_data(wanted, seed=0) is kept
+        assert load_data(wanted, seed=1) is not kept
+    assert load_data(wanted, seed=0) is not kept
