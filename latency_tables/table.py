@@ -121,7 +121,7 @@ class LatencyTable(Settings):
     heldout: HeldOut
     conditions: Conditions
     _file: Path | None = PrivateAttr(default=None)
-    """Where it was read from, for messages."""
+    """Where it was last saved or read from, for messages."""
 
     def cost(self, space: SearchSpace) -> CostTable:
         """Predicted latency of every network of `space`, in ms; per slot, with the intercept as a constant.
@@ -166,6 +166,7 @@ class LatencyTable(Settings):
 
     def save(self, path: Path) -> None:
         write_json(path, {"schema": SCHEMA, **self.model_dump(mode="json")})
+        self._file = Path(path)
 
 
 def load_table(path: Path | str) -> LatencyTable:
