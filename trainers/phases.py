@@ -94,6 +94,7 @@ def make_plan(space: SearchSpace, settings: TrainSettings, *, seed: int, steps_p
                     seed=seed,
                     phase=index,
                     share_resolution=phase.share_resolution,
+                    draw=phase.draw,
                 ),
                 first_step=first,
                 num_steps=num_steps,

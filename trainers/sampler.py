@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from search_spaces import Architecture, SearchSpace
+from search_spaces.genome import Population
 
 Role = Literal["largest", "smallest", "random"]
 
@@ -25,9 +26,10 @@ class Subnet:
 class Sampler:
     """Draws the subnets of a phase from its (restricted) space.
 
-    Random subnets are uniform over distinct networks. `sandwich` puts the largest subnet first, where in-place
-    distillation needs it (Yu and Huang, https://arxiv.org/abs/1903.05134). With `share_resolution` the first
-    random draw decides the resolution of all.
+    `draw` says what is uniform: `genes`, every gene over its options (as published; a depth of 1 is as frequent as
+    one of 4), or `networks`, distinct networks (most of which are deep). `sandwich` puts the largest subnet first,
+    where in-place distillation needs it (Yu and Huang, https://arxiv.org/abs/1903.05134). With `share_resolution`
+    the first random draw decides the resolution of all.
     """
 
     space: SearchSpace
@@ -36,17 +38,21 @@ class Sampler:
     seed: int
     phase: int
     share_resolution: bool = False
+    draw: Literal["genes", "networks"] = "genes"
 
     def subnets(self, step: int) -> tuple[Subnet, ...]:
         if self.share_resolution and len(self._by_resolution) > 1:
-            (drawn,) = self.space.decode(self.space.sample(1, self._rng(step, 0)))
+            (drawn,) = self.space.decode(self._sample(step, 0))
             return self._by_resolution[drawn.resolution].subnets(step)
         fixed = {"largest": self._ends[:1], "sandwich": self._ends, "random": ()}[self.rule]
         num_random = 0 if self.rule == "largest" else self.num_random
         if num_random == 0:
             return fixed
-        rows = [self.space.sample(1, self._rng(step, index)) for index in range(num_random)]
+        rows = [self._sample(step, index) for index in range(num_random)]
         return fixed + tuple(Subnet("random", architecture) for architecture in self.space.decode(np.concatenate(rows)))
+
+    def _sample(self, step: int, index: int) -> Population:
+        return self.space.sample(1, self._rng(step, index), uniform=self.draw == "networks")
 
     def _rng(self, step: int, index: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence((self.seed, self.phase, step, index))))
@@ -65,6 +71,7 @@ class Sampler:
                 num_random=self.num_random,
                 seed=self.seed,
                 phase=self.phase,
+                draw=self.draw,
             )
             for resolution in self.space.genome.option_values("resolution").tolist()
         }

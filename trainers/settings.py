@@ -49,7 +49,7 @@ class ScheduleSettings(Settings):
 class PhaseSettings(Settings):
     """One phase of training: a sub-space, how its subnets are drawn, and what they learn from.
 
-    `sampling`: `largest` (one subnet a step), `random` (`num_subnets` a step, uniform over distinct networks)
+    `sampling`: `largest` (one subnet a step), `random` (`num_subnets` a step)
     or `sandwich` (largest, smallest and `num_subnets` random ones). `distillation`: `none`, `teacher` (the
     largest subnet as the first phase left it) or `in_place` (soft outputs of the largest subnet in the same
     step). A distilled subnet's loss is `label_weight` x label loss + `distillation_weight` x soft cross
@@ -62,6 +62,8 @@ class PhaseSettings(Settings):
     restrict: dict[str, list[int | float | str]] = Field(default_factory=dict)
     sampling: Literal["largest", "random", "sandwich"] = "random"
     num_subnets: int = Field(1, ge=1)
+    draw: Literal["genes", "networks"] = "genes"
+    """Random subnets: every gene uniform over its options, as published, or uniform over distinct networks."""
     share_resolution: bool = False
     distillation: Literal["none", "teacher", "in_place"] = "none"
     distillation_weight: float = Field(1.0, ge=0)

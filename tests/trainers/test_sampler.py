@@ -45,8 +45,21 @@ def test_sandwich_starts_with_the_largest(space: SearchSpace) -> None:
 def test_random_subnets_are_uniform_over_distinct_networks(space: SearchSpace) -> None:
     small = space.restrict({"kernel": [3], "expand": [2], "resolution": [16]})
     assert small.size == 4
-    counts = Counter(s.architecture for step in range(400) for s in make(small).subnets(step))
+    counts = Counter(s.architecture for step in range(400) for s in make(small, draw="networks").subnets(step))
     assert len(counts) == 4 and all(150 < count < 250 for count in counts.values())
+
+
+def test_random_genes_are_uniform_over_their_options(space: SearchSpace) -> None:
+    """Shallow networks are few; drawn by networks they would hardly ever be trained."""
+    drawn = [s.architecture.values["depth"][0] for step in range(400) for s in make(space).subnets(step)]  # type: ignore[index]
+    counts = Counter(drawn)
+    assert len(counts) == 2 and all(330 < count < 470 for count in counts.values())
+    by_network = Counter(
+        s.architecture.values["depth"][0]  # type: ignore[index]
+        for step in range(400)
+        for s in make(space, draw="networks").subnets(step)
+    )
+    assert by_network[1] < 330
 
 
 def test_shared_resolution(space: SearchSpace) -> None:

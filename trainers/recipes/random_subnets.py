@@ -7,7 +7,7 @@ from trainers.settings import PhaseSettings, TrainSettings
 
 
 def random_subnets(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseSettings, ...]:
-    """Every step trains `num_subnets` (default 1) subnets, drawn uniformly over distinct networks, on the labels."""
+    """Every step trains `num_subnets` (default 1) randomly drawn subnets on the labels."""
     phase = PhaseSettings(
         name="random_subnets", epochs=settings.epochs, sampling="random", num_subnets=settings.num_subnets or 1
     )
