@@ -51,11 +51,8 @@ def fit_predictor(run: Path, config: FitConfig, *, quiet: bool = False) -> Predi
     inputs = inputs_digest(records, space, config.predictor, seed=config.seed)
     folder = run / "predictor"
     if (folder / "predictor.json").exists():
-        try:
-            known = read_predictor(folder)
-        except UserError:
-            known = None  # damaged or of an older version: fit it anew
-        if known is not None and known.inputs == inputs:
+        known = read_predictor(folder)  # written whole, so a damaged one was tampered with: refused, not replaced
+        if known.inputs == inputs:
             return known
     predictor = fit_records(space, records, config.predictor, seed=config.seed, quiet=quiet, file=run / "records.jsonl")
     write_predictor(predictor, folder, num_features=Encoder(space).num_features)

@@ -75,7 +75,9 @@ def read_predictor(folder: Path | str) -> Predictor:
         raise UserError(f"the predictor's arrays cannot be read: {error.strerror}", file=path) from None
     if hashlib.sha256(data).hexdigest() != facts.arrays_sha256:
         raise UserError(
-            f"is not the file that {_FACTS} was written with", file=path, hint="Fit again with `ofa fit RUN`"
+            f"is not the file that {_FACTS} was written with",
+            file=path,
+            hint="Delete this folder and fit again with `ofa fit RUN`",
         )
     try:
         fitted = model.from_arrays(safetensors.numpy.load(data), num_features=facts.num_features)
