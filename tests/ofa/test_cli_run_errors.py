@@ -112,7 +112,7 @@ def test_training_does_not_start_over_when_all_checkpoints_are_damaged(each: Any
 def test_checkpoints_of_another_space(each: Any, checkpoints: list[Path]) -> None:
     for path in checkpoints:
         tensors = safetensors.torch.load(path.read_bytes())
-        name = next(name for name in tensors if name.endswith("linear.weight"))
+        name = "model.slots.classifier.linear.weight"
         tensors[name] = tensors[name][:, :5].contiguous()
         vouch(path, safetensors.torch.save(tensors))
     each("run, train", f"{checkpoints[0]}: ", "holds weights of another space: shape")
