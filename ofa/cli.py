@@ -16,6 +16,9 @@ from search_spaces.common.errors import Infeasible, UserError
 #: in the order of the workflow, which is the order of `ofa --help`
 COMMANDS = ("run", "spaces", "train", "measure", "validate", "records", "fit", "search", "export", "report")
 
+#: `ofa import NAME`: what can be brought from published once-for-all networks
+IMPORTS: tuple[str, ...] = ()
+
 
 def build_app() -> typer.Typer:
     app = typer.Typer(
@@ -28,6 +31,11 @@ def build_app() -> typer.Typer:
     app.callback()(_options)
     for name in COMMANDS:
         app.command(name)(getattr(import_module(f"ofa.commands.{name}"), name))
+    imports = typer.Typer(help="Bring what published once-for-all networks gave you.", no_args_is_help=True)
+    for name in IMPORTS:
+        imports.command(name)(getattr(import_module(f"ofa.commands.import_{name}"), f"import_{name}"))
+    if IMPORTS:
+        app.add_typer(imports, name="import")
     return app
 
 

@@ -32,7 +32,7 @@ def get_space(
 ) -> SearchSpace:
     """The space `settings["name"]`, with the other keys of `settings` put over its preset.
 
-    `get_space({"name": "mobilenet_v3", "width_mult": 0.5, "resolution": [160, 192]}, num_classes=10)`. Raises
+    `get_space({"name": "ofa_mobilenet_v3", "width_mult": 0.5, "resolution": [160, 192]}, num_classes=10)`. Raises
     `UserError` for an unknown name or key, and for values the family does not take.
     """
     if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):

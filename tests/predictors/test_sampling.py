@@ -11,7 +11,7 @@ from search_spaces import SearchSpace, get_space
 @pytest.mark.parametrize("large", [False, True])
 def test_asking_for_more_only_appends(space: SearchSpace, sampling, large: bool) -> None:
     if large:
-        space = get_space({"name": "mobilenet_v3"})
+        space = get_space({"name": "ofa_mobilenet_v3"})
     rows = record_list(space, 300, seed=4, sampling=sampling)
     assert len(np.unique(rows, axis=0)) == 300
     assert np.array_equal(rows, space.canonical(rows))
@@ -29,7 +29,7 @@ def test_a_small_space_is_listed_whole(space: SearchSpace, sampling) -> None:
 
 
 def test_stratified_records_spread_over_the_sizes() -> None:
-    space = get_space({"name": "mobilenet_v3"})
+    space = get_space({"name": "ofa_mobilenet_v3"})
     macs = space.cost("macs")
     low, high = np.log(macs.minimum()[0]), np.log(macs.maximum()[0])
     shares = {}

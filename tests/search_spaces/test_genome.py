@@ -232,7 +232,7 @@ def test_sampling_gene_by_gene_is_uniform_per_gene():
 
 def test_uniform_sampling_of_a_huge_space():
     """Shares of options that hang below different numbers of networks, where counts do not fit 64 bits."""
-    space = get_space({"name": "mobilenet_v3"})
+    space = get_space({"name": "ofa_mobilenet_v3"})
     rows = space.sample(4000, np.random.default_rng(0))
     stage = 9 ** np.arange(2, 5)  # networks of a stage at depths 2, 3 and 4
     for number, gene in enumerate(space.genes):
@@ -279,7 +279,7 @@ def test_whole_numbers_stay_whole_beside_fractions():
 
 
 def test_published_sizes():
-    assert get_space({"name": "mobilenet_v3"}).size == 7371**5 * 25
+    assert get_space({"name": "ofa_mobilenet_v3"}).size == 7371**5 * 25
     compound = get_space({"name": "mobilenet_v3_compound"})
     assert compound.size == 243 * 25
     for resolution in (128, 160, 224):
@@ -294,7 +294,7 @@ def test_published_sizes():
     ],
 )
 def test_published_costs_at_224_px(width_mult, macs, params):
-    space = get_space({"name": "mobilenet_v3", "width_mult": width_mult}).restrict(resolution=[224])
+    space = get_space({"name": "ofa_mobilenet_v3", "width_mult": width_mult}).restrict(resolution=[224])
     for metric, expected in (("macs", macs), ("params", params)):
         cost = space.cost(metric)
         assert (cost.minimum()[0], cost.maximum()[0]) == expected

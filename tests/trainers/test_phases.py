@@ -18,7 +18,7 @@ def plan_of(space: SearchSpace, steps_per_epoch: int = 10, **train: Any) -> Plan
 
 @pytest.fixture(scope="module")
 def published() -> SearchSpace:
-    return get_space({"name": "mobilenet_v3"})
+    return get_space({"name": "ofa_mobilenet_v3"})
 
 
 def test_published_progressive_shrinking(published: SearchSpace) -> None:

@@ -158,7 +158,7 @@ def test_an_impossible_budget_stops_the_search_before_it_begins(space: SearchSpa
 
 def test_the_published_space_is_searched(landscape: Callable) -> None:
     """2e19 networks: better than a random search of the same number of networks, and every limit kept."""
-    space = get_space({"name": "mobilenet_v3"})
+    space = get_space({"name": "ofa_mobilenet_v3"})
     rng = np.random.default_rng(0)
     effects = rng.normal(size=space.one_hot(space.smallest()[None]).shape[1])
 

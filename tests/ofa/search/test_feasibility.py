@@ -92,7 +92,7 @@ def test_limits_that_clash_without_a_proof_say_so(space: SearchSpace, costs: Cos
 
 
 def test_published_space_answers_for_several_limits() -> None:
-    space = get_space({"name": "mobilenet_v3"})
+    space = get_space({"name": "ofa_mobilenet_v3"})
     costs = {metric: space.cost(metric) for metric in ("macs", "params", "peak_memory", "flash")}
     limits = {name: 1.02 * table.minimum()[0] for name, table in costs.items()}
     found = feasible_networks(space, costs, ResolvedBudget("b", limits))
