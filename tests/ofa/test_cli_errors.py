@@ -227,7 +227,7 @@ def test_pickles_in_data_are_never_opened(refused: Any, tiny: Path, tmp_path: Pa
         ("search --accuracy FOLDER --max macs=1M --dtype int9", "--dtype: unknown dtype 'int9'. Did you mean 'int8'?"),
         ("search FOLDER --space x", "--space/--accuracy/--device: a run has a space"),
         ("search", "--accuracy: give a run folder, or a predictor to search with"),
-        ("spaces mobilnet", "unknown search space 'mobilnet'. Did you mean 'ofa_mobilenet_v3'?"),
+        ("spaces ofa_mobilnet_v3", "unknown search space 'ofa_mobilnet_v3'. Did you mean 'ofa_mobilenet_v3'?"),
         ("measure -o FOLDER/t.json", "--space and --device are needed"),
         ("measure -o FOLDER/t.json --space foo --device torch", "--space: unknown search space 'foo'"),
         (
