@@ -1,0 +1,39 @@
+"""A dense convolution with what follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
+
+from search_spaces.elastic.base import ElasticBlock, norm_slices
+from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d
+from search_spaces.operators import Conv
+from search_spaces.plain import ACTIVATIONS
+
+
+class ElasticConvBlock(ElasticBlock):
+    """Convolution, batch norm, activation."""
+
+    def __init__(self, operators: Sequence[Conv]) -> None:
+        super().__init__()
+        first = operators[0]
+        widest = max(op.out_channels for op in operators)
+        assert all(
+            (op.kernel_size, op.stride, op.activation) == (first.kernel_size, first.stride, first.activation)
+            for op in operators
+        )
+        in_channels = max(op.in_channels for op in operators)
+        self.conv = ElasticConv2d(
+            in_channels, widest, first.kernel_size, first.stride, first.kernel_size // 2, bias=False
+        )
+        self.norm = ElasticBatchNorm2d(widest)
+        self.act = ACTIVATIONS[first.activation]()
+
+    def forward(self, x: Tensor, operator: Conv) -> Tensor:
+        out: Tensor = self.act(self.norm(self.conv(x, operator.out_channels)))
+        return out
+
+    def slices(self, operator: Conv) -> Iterator[tuple[str, Tensor]]:
+        yield "conv.weight", self.conv.weight_for(operator.in_channels, operator.out_channels)
+        yield from norm_slices("norm", self.norm, operator.out_channels)
