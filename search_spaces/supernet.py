@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, fx, nn
 
@@ -27,15 +29,26 @@ class Supernet(nn.Module):
             self.slots[slot.name] = ELASTIC[type(operators[0])](operators)
         initialize(self)
 
-    def forward(self, x_BCHW: Tensor, architecture: Architecture) -> Tensor:
-        """Logits (B, num_classes) of the subnet `architecture`; the images must have its resolution."""
+    def forward(self, x_BCHW: Tensor, architecture: Architecture, *, first: int = 0, last: int | None = None) -> Tensor:
+        """Logits (B, num_classes) of the subnet `architecture`; the images must have its resolution.
+
+        `first` and `last` run a part of the network, its operators first:last, on what the operator before gave.
+        """
         side = architecture.resolution
-        assert x_BCHW.shape[2] == x_BCHW.shape[3] == side, (
+        assert first or x_BCHW.shape[2] == x_BCHW.shape[3] == side, (
             f"{tuple(x_BCHW.shape)} images for an architecture of {side} px"
         )
-        for name, operator in self.space.network(architecture):
+        for name, operator in self.space.network(architecture)[first:last]:
             x_BCHW = self.slots[name](x_BCHW, operator)
         return x_BCHW
+
+    def num_shared(self, architectures: Sequence[Architecture]) -> int:
+        """How many operators, from the first on, all these subnets have in common, weights included."""
+        networks = [self.space.network(architecture) for architecture in architectures]
+        shared = 0
+        while all(len(network) > shared and network[shared] == networks[0][shared] for network in networks):
+            shared += 1
+        return shared
 
     @torch.no_grad()
     def extract(self, architecture: Architecture) -> fx.GraphModule:

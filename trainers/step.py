@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from search_spaces import Architecture
+from search_spaces.elastic.gradients import gradients_in_place
+from search_spaces.supernet import Supernet
 from trainers.data.resize import resize_batch
 from trainers.distributed import World
 from trainers.losses import distillation_loss, label_loss
+from trainers.optim import has_random_layers
 from trainers.phases import Phase
 from trainers.sampler import Subnet
 
@@ -28,9 +33,15 @@ class StepSettings:
     random_layers: bool
     seed: int
 
+    @contextmanager
+    def forward_context(self, device: torch.device) -> Iterator[None]:
+        enabled = self.autocast is not None
+        with gradients_in_place(), torch.autocast(device.type, dtype=self.autocast, enabled=enabled):
+            yield
+
 
 def accumulate_gradients(
-    supernet: nn.Module,
+    supernet: Supernet,
     teacher: nn.Module | None,
     subnets: Sequence[Subnet],
     x_BCHW: Tensor,
@@ -52,19 +63,22 @@ def accumulate_gradients(
     for group, (images, labels) in enumerate(groups, start=first_group):
         views = _Views(images, channels_last=settings.channels_last)
         soft = _SoftTargets(teacher, views, settings) if teacher is not None else None
+        starts = _SharedStarts(supernet, subnets, views, settings)
         largest_logits: Tensor | None = None
         for number, subnet in enumerate(subnets):
             if settings.random_layers:
                 torch.manual_seed(_mix(settings.seed, step, group, number))
             resolution = subnet.architecture.resolution
-            with torch.autocast(x_BCHW.device.type, dtype=settings.autocast, enabled=settings.autocast is not None):
-                logits = supernet(views.at(resolution), subnet.architecture)
+            with settings.forward_context(x_BCHW.device):
+                start, first = starts.of(resolution)
+                logits = supernet(start, subnet.architecture, first=first)
             target = soft.at(resolution) if soft is not None else largest_logits
             loss = _loss(logits, labels, target, settings) / settings.batch_size
             loss.backward()
             losses[number] += loss.detach()
             if settings.phase.settings.distillation == "in_place" and subnet.role == "largest":
                 largest_logits = logits.detach()
+        starts.backward()
     gradients = [parameter.grad for parameter in supernet.parameters() if parameter.grad is not None]
     world.sum_([*gradients, losses])
     return losses
@@ -92,6 +106,45 @@ class _Views:
             view = resize_batch(self.images, resolution)
             self.cache[resolution] = view.contiguous(memory_format=torch.channels_last) if self.channels_last else view
         return self.cache[resolution]
+
+
+class _SharedStarts:
+    """The first operators that all subnets of one resolution have in common, computed once instead of once for each.
+
+    Every subnet sends its gradient back to where they part; `backward` then takes the sum through the common part.
+    """
+
+    def __init__(self, supernet: Supernet, subnets: Sequence[Subnet], views: _Views, settings: StepSettings) -> None:
+        self.views = views
+        self.shared: dict[int, tuple[Tensor, Tensor, int]] = {}
+        by_resolution: dict[int, list[Architecture]] = {}
+        for subnet in subnets:
+            by_resolution.setdefault(subnet.architecture.resolution, []).append(subnet.architecture)
+        for resolution, architectures in by_resolution.items():
+            num = supernet.num_shared(architectures) if len(architectures) > 1 else 0
+            num = min(num, _num_before_random_layers(supernet, architectures[0])) if settings.random_layers else num
+            if num > 0:
+                view = views.at(resolution)
+                with settings.forward_context(view.device):
+                    end = supernet(view, architectures[0], last=num)
+                self.shared[resolution] = end, end.detach().requires_grad_(), num
+
+    def of(self, resolution: int) -> tuple[Tensor, int]:
+        """What a subnet starts with, and its first operator after that."""
+        if resolution not in self.shared:
+            return self.views.at(resolution), 0
+        _, start, num = self.shared[resolution]
+        return start, num
+
+    def backward(self) -> None:
+        for end, start, _ in self.shared.values():
+            end.backward(start.grad)
+
+
+def _num_before_random_layers(supernet: Supernet, architecture: Architecture) -> int:
+    """Operators before the first that draws random numbers: those, every subnet draws for itself."""
+    names = [name for name, _ in supernet.space.network(architecture)]
+    return next((i for i, name in enumerate(names) if has_random_layers(supernet.slots[name])), len(names))
 
 
 class _SoftTargets:

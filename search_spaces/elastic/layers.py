@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.elastic.gradients import depthwise_conv2d, prefix_conv2d
+
 
 class ElasticConv2d(nn.Conv2d):
     """Dense convolution with elastic input and output channels."""
@@ -21,8 +23,7 @@ class ElasticConv2d(nn.Conv2d):
         return self.weight[:out_channels, :in_channels]
 
     def forward(self, x: Tensor, out_channels: int) -> Tensor:  # type: ignore[override]
-        bias = None if self.bias is None else self.bias[:out_channels]
-        return F.conv2d(x, self.weight_for(x.shape[1], out_channels), bias, self.stride, self.padding)
+        return prefix_conv2d(x, self.weight, self.bias, out_channels, self.stride, self.padding)
 
 
 class ElasticDepthwiseConv2d(nn.Conv2d):
@@ -52,9 +53,7 @@ class ElasticDepthwiseConv2d(nn.Conv2d):
         return weight
 
     def forward(self, x: Tensor, kernel_size: int) -> Tensor:  # type: ignore[override]
-        channels = x.shape[1]
-        weight = self.weight_for(channels, kernel_size)
-        return F.conv2d(x, weight, None, self.stride, kernel_size // 2, groups=channels)
+        return depthwise_conv2d(x, self.weight_for(x.shape[1], kernel_size), self.stride)
 
 
 class ElasticBatchNorm2d(nn.BatchNorm2d):

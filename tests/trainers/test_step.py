@@ -198,3 +198,28 @@ def test_devices_and_precision() -> None:
     for name in ("gpu", "mps", "cuda:99"):
         with pytest.raises(UserError, match=r"train\.device"):
             find_device(name)
+
+
+@pytest.mark.parametrize("twice", [True, False])
+def test_operators_in_common_are_computed_once_and_change_nothing(
+    space: SearchSpace, supernet: Supernet, batch: tuple[Tensor, Tensor], twice: bool
+) -> None:
+    """Losses and gradients are the sums over the subnets trained one by one."""
+    phase = phase_of(space, sampling="random", num_subnets=4)
+    subnets = phase.sampler.subnets(phase.first_step)
+    if twice:
+        subnets = tuple(subnet for subnet in subnets for _ in range(2))
+    settings = settings_of(phase, channels_last=True)
+    calls: list[int] = []
+    supernet.slots["stem"].register_forward_hook(lambda *_: calls.append(1))
+    together = accumulate_gradients(supernet, None, subnets, *batch, step=0, settings=settings, world=ALONE)
+    num_stems = len(calls)
+    found = gradients(supernet)
+    alone = torch.zeros(len(subnets))
+    for number, subnet in enumerate(subnets):
+        alone[number] = accumulate_gradients(
+            supernet, None, [subnet], *batch, step=0, settings=settings, world=ALONE
+        ).item()
+    assert_equal_gradients(found, gradients(supernet))
+    torch.testing.assert_close(together, alone)
+    assert num_stems == 2 * len({subnet.architecture.resolution for subnet in subnets})

@@ -1,0 +1,233 @@
+"""Convolutions with a prefix of a larger weight, with gradients that are fast on CPUs.
+
+The results are those of `torch.nn.functional.conv2d`, up to rounding. What differs is the work done to train:
+
+- A 1x1 convolution of channels-last images is one matrix product, and so are both of its gradients; BLAS reads a
+  prefix of a weight where it lies.
+- The gradient of a depthwise kernel wider than 3 columns is computed in strips of at most 3 columns: oneDNN has a
+  vectorised kernel for those only, and falls back to one several times slower.
+- Within `gradients_in_place()` the gradient of a prefix is added to the same prefix of the weight's `.grad`. Autograd
+  by itself makes a gradient as large as the whole weight, nearly all zeros, for every use of a slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_in_place: ContextVar[bool] = ContextVar("gradients_in_place", default=False)
+
+#: columns of a depthwise kernel that oneDNN computes the gradient of at full speed
+_STRIP = 3
+
+
+@contextmanager
+def gradients_in_place() -> Iterator[None]:
+    """Let networks that run in here add the gradients of their convolutions to `.grad` directly, in `backward()`.
+
+    The sums are the same. But `torch.autograd.grad` and hooks on those weights do not see them, so a training loop asks
+    for it.
+    """
+    token = _in_place.set(True)
+    try:
+        yield
+    finally:
+        _in_place.reset(token)
+
+
+def prefix_conv2d(
+    x_BCHW: Tensor, weight: Tensor, bias: Tensor | None, out_channels: int, stride: tuple[int, int], padding: Any
+) -> Tensor:
+    """Dense convolution by the first `out_channels` filters and the first C input channels of `weight` (O, I, K, K)."""
+    if _trains_in_float32(x_BCHW, weight):
+        y: Tensor = _PrefixConv.apply(x_BCHW, weight, out_channels, stride, padding, _in_place.get())
+        return y if bias is None else y + bias[:out_channels, None, None]
+    return F.conv2d(
+        x_BCHW,
+        weight[:out_channels, : x_BCHW.shape[1]],
+        None if bias is None else bias[:out_channels],
+        stride,
+        padding,
+    )
+
+
+def depthwise_conv2d(x_BCHW: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+    """Depthwise convolution by `weight` (C, 1, K, K), padded by K // 2."""
+    channels, kernel_size = weight.shape[0], weight.shape[-1]
+    if kernel_size > _STRIP and x_BCHW.is_cpu and _trains_in_float32(x_BCHW, weight) and _is_channels_last(x_BCHW):
+        y: Tensor = _DepthwiseConv.apply(x_BCHW, weight, stride)
+        return y
+    return F.conv2d(x_BCHW, weight, None, stride, kernel_size // 2, groups=channels)
+
+
+class _PrefixConv(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        out_channels: int,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        in_place: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.out_channels, ctx.stride, ctx.padding, ctx.in_place = out_channels, stride, padding, in_place
+        prefix = weight[:out_channels, : x.shape[1]]
+        ctx.is_product = x.is_cpu and weight.shape[2:] == (1, 1) and tuple(stride) == (1, 1) and _is_channels_last(x)
+        if ctx.is_product:
+            return _product(x, prefix[:, :, 0, 0].t())
+        return F.conv2d(x, prefix, None, stride, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        prefix = weight[: ctx.out_channels, : x.shape[1]]
+        for_x, for_weight = ctx.needs_input_grad[:2]
+        x_gradient: Tensor | None = None
+        weight_gradient: Tensor | None = None
+        if ctx.is_product:
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
+            if for_x:
+                x_gradient = _product(gradient, prefix[:, :, 0, 0])
+            if for_weight:
+                target, weight_gradient = _target(weight, prefix, in_place=ctx.in_place)
+                target[:, :, 0, 0].addmm_(_as_rows(gradient).t(), _as_rows(x))
+        else:
+            x_gradient, found, _ = torch.ops.aten.convolution_backward(
+                gradient,
+                x,
+                prefix,
+                None,
+                ctx.stride,
+                ctx.padding,
+                (1, 1),
+                False,
+                (0, 0),
+                1,
+                (for_x, for_weight, False),
+            )
+            if for_weight:
+                target, weight_gradient = _target(weight, prefix, in_place=ctx.in_place)
+                target.add_(found)
+        return x_gradient, weight_gradient, None, None, None, None
+
+
+class _DepthwiseConv(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, groups=x.shape[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        for_x, for_weight = ctx.needs_input_grad[:2]
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        padding = (weight.shape[-1] // 2,) * 2
+        x_gradient = weight_gradient = None
+        if for_x:
+            x_gradient = _gradients(gradient, x, weight, ctx.stride, padding, for_x=True)[0]
+        if for_weight:
+            weight_gradient = _kernel_gradient(x, gradient, weight, ctx.stride)
+        return x_gradient, weight_gradient, None
+
+
+def _kernel_gradient(x: Tensor, gradient: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+    """(C, 1, K, K), strip by strip of columns.
+
+    With a stride, the pixels that a tap meets are those of one phase of the rows and columns: every phase is a
+    convolution without stride. Images are padded beforehand: padded kernels are slow on small maps. Taps farther from
+    the centre than the image is wide only ever meet padding; their gradient is zero.
+    """
+    size = weight.shape[-1]
+    reach = min(size // 2, max(x.shape[2:]) - 1)  # farthest tap from the centre that meets a pixel
+    taps, first = 2 * reach + 1, size // 2 - reach
+    height, width = gradient.shape[2:]
+    result = torch.zeros_like(weight, memory_format=torch.contiguous_format)
+    place = result[:, :, first : first + taps, first : first + taps]
+    margin = reach
+    if stride != (1, 1):  # one copy of the whole, from which the phases are then cut
+        x, margin = _cut(x, -reach, -reach, x.shape[2] + 2 * reach, x.shape[3] + 2 * reach), 0
+    for top in range(min(stride[0], taps)):
+        for left in range(min(stride[1], taps)):
+            phase = x[:, :, top :: stride[0], left :: stride[1]]
+            rows, width_of_kernel = len(range(top, taps, stride[0])), len(range(left, taps, stride[1]))
+            for start in range(0, width_of_kernel, _STRIP):
+                columns = min(_STRIP, width_of_kernel - start)
+                strip = _cut(phase, -margin, start - margin, height + rows - 1, width + columns - 1)
+                kernel = weight.new_empty(weight.shape[0], 1, rows, columns)
+                found = _gradients(gradient, strip, kernel, (1, 1), (0, 0), for_x=False)[1]
+                place[:, :, top :: stride[0], left :: stride[1]][..., start : start + columns] = found
+    return result
+
+
+def _cut(x: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+    """A window of the images, zero where it reaches outside. Only the margins are filled: `pad` fills everything."""
+    window = torch.empty((*x.shape[:2], height, width), dtype=x.dtype, memory_format=torch.channels_last)
+    above, before = max(-top, 0), max(-left, 0)
+    below, behind = min(height, x.shape[2] - top), min(width, x.shape[3] - left)
+    window[:, :, :above].zero_()
+    window[:, :, below:].zero_()
+    window[:, :, above:below, :before].zero_()
+    window[:, :, above:below, behind:].zero_()
+    window[:, :, above:below, before:behind] = x[:, :, top + above : top + below, left + before : left + behind]
+    return window
+
+
+def _gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int], *, for_x: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """torch's own gradients of a depthwise convolution: of the images, or else of the kernel."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, stride, padding, (1, 1), False, (0, 0), x.shape[1], (for_x, not for_x, False)
+    )
+    return result
+
+
+def _target(weight: Tensor, prefix: Tensor, *, in_place: bool) -> tuple[Tensor, Tensor | None]:
+    """Where the gradient of `prefix` is added, and what autograd is then given as the gradient of `weight`."""
+    if in_place and weight.is_leaf:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        return weight.grad[: prefix.shape[0], : prefix.shape[1]], None
+    whole = torch.zeros_like(weight)
+    return whole[: prefix.shape[0], : prefix.shape[1]], whole
+
+
+def _trains_in_float32(x: Tensor, weight: Tensor) -> bool:
+    return (
+        torch.is_grad_enabled()
+        and (x.requires_grad or weight.requires_grad)
+        and x.dtype == weight.dtype == torch.float32
+        and not torch.is_autocast_enabled(x.device.type)
+    )
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _as_rows(x_BCHW: Tensor) -> Tensor:
+    """(B H W, C), without a copy."""
+    return x_BCHW.permute(0, 2, 3, 1).reshape(-1, x_BCHW.shape[1])
+
+
+def _product(x_BCHW: Tensor, matrix_CD: Tensor) -> Tensor:
+    """(B, D, H, W): every pixel times `matrix`."""
+    batch, _, height, width = x_BCHW.shape
+    shape = batch, matrix_CD.shape[1], height, width
+    y = torch.empty(shape, dtype=x_BCHW.dtype, device=x_BCHW.device, memory_format=torch.channels_last)
+    torch.mm(_as_rows(x_BCHW), matrix_CD, out=_as_rows(y))
+    return y

@@ -1,0 +1,98 @@
+"""Fast gradients of prefix and depthwise convolutions are those of torch in float64, wherever they are added."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search_spaces.elastic.gradients import depthwise_conv2d, gradients_in_place, prefix_conv2d
+
+
+def images(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape).contiguous(memory_format=torch.channels_last)
+
+
+def assert_near(found: torch.Tensor | None, wanted: torch.Tensor | None) -> None:
+    assert found is not None and wanted is not None
+    assert found.shape == wanted.shape
+    assert (found.double() - wanted.double()).abs().max() <= 1e-5 * wanted.abs().max().clamp(min=1)
+
+
+@given(
+    side=st.integers(1, 12),
+    kernel=st.sampled_from([3, 5, 7, 9]),
+    stride=st.sampled_from([1, 2, 3]),
+    channels=st.sampled_from([1, 8, 17]),
+    channels_last=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_depthwise_gradients(side: int, kernel: int, stride: int, channels: int, channels_last: bool) -> None:
+    torch.manual_seed(side * 100 + kernel)
+    x = images(2, channels, side, side) if channels_last else torch.randn(2, channels, side, side)
+    weight = torch.randn(channels, 1, kernel, kernel)
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        x_leaf, w_leaf = (t.to(dtype).detach().requires_grad_() for t in (x, weight))
+        if dtype == torch.float32:
+            y = depthwise_conv2d(x_leaf, w_leaf, (stride, stride))
+        else:
+            y = F.conv2d(x_leaf, w_leaf, None, stride, kernel // 2, groups=channels)
+        (y * torch.arange(y.numel()).view_as(y).remainder(7)).sum().backward()
+        results.append((y.detach(), x_leaf.grad, w_leaf.grad))
+    for found, wanted in zip(*results, strict=True):
+        assert_near(found, wanted)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_prefix_gradients(kernel: int, stride: int, channels_last: bool, in_place: bool, bias: bool) -> None:
+    """Summed over two uses of different widths, as over the subnets of a step."""
+    torch.manual_seed(0)
+    weight = torch.randn(12, 10, kernel, kernel)
+    shift = torch.randn(12) if bias else None
+    uses = [(torch.randn(3, c, 6, 6), out) for c, out in ((10, 7), (4, 12))]
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        w_leaf = weight.detach().clone().to(dtype).requires_grad_()
+        b_leaf = None if shift is None else shift.detach().clone().to(dtype).requires_grad_()
+        grads, outputs = [], []
+        for x, out in uses:
+            fmt = torch.channels_last if channels_last else torch.contiguous_format
+            x_leaf = x.detach().clone().to(dtype).contiguous(memory_format=fmt).requires_grad_()
+            if dtype == torch.float64:
+                part = None if b_leaf is None else b_leaf[:out]
+                y = F.conv2d(x_leaf, w_leaf[:out, : x.shape[1]], part, stride, kernel // 2)
+            elif in_place:
+                with gradients_in_place():
+                    y = prefix_conv2d(x_leaf, w_leaf, b_leaf, out, (stride, stride), (kernel // 2, kernel // 2))
+            else:
+                y = prefix_conv2d(x_leaf, w_leaf, b_leaf, out, (stride, stride), (kernel // 2, kernel // 2))
+            y.square().sum().backward()
+            outputs.append(y.detach())
+            grads.append(x_leaf.grad)
+        results.append([*outputs, *grads, w_leaf.grad, *([] if b_leaf is None else [b_leaf.grad])])
+    for found, wanted in zip(*results, strict=True):
+        assert_near(found, wanted)
+
+
+def test_in_place_is_asked_for() -> None:
+    """Without the context `torch.autograd.grad` sees the weight, and `.grad` stays as it was."""
+    weight = torch.randn(4, 3, 1, 1, requires_grad=True)
+    y = prefix_conv2d(images(2, 3, 5, 5), weight, None, 2, (1, 1), (0, 0))
+    (gradient,) = torch.autograd.grad(y.sum(), weight)
+    assert weight.grad is None and gradient.shape == weight.shape
+    assert gradient[:2].abs().min() > 0 and gradient[2:].abs().max() == 0
+
+
+def test_in_place_leaves_unused_weights_without_gradient() -> None:
+    """An optimiser then leaves them alone: no decay, no momentum."""
+    used, unused = (torch.randn(4, 3, 1, 1, requires_grad=True) for _ in range(2))
+    with gradients_in_place():
+        y = prefix_conv2d(images(2, 3, 5, 5), used, None, 2, (1, 1), (0, 0))
+    y.sum().backward()
+    assert used.grad is not None and unused.grad is None
