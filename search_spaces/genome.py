@@ -30,13 +30,15 @@ Condition = tuple[int, NDArray[np.bool_]]
 class Choice:
     """One entry of an architecture: `group.index`, or `group` alone (`index=None`).
 
-    With a `parent`, the entry exists only while the parent exists and its value is in `active_for`.
+    With a `parent`, the entry exists only while the parent exists and its value is in `active_for`. Restricting the
+    group leaves a `fixed` entry alone: the family has one value for it, whatever the rest of the group may choose.
     """
 
     group: str
     index: int | None = None
     parent: str | None = None
     active_for: tuple[Value, ...] = ()
+    fixed: bool = False
 
     @property
     def name(self) -> str:
@@ -284,7 +286,7 @@ class Genome:
                 and all(
                     values[option] in allowed[key]
                     for choice, values in gene.drives
-                    for key in (choice, self.choices[choice].group)
+                    for key in self._keys(choice)
                     if key in allowed
                 )
             ]
@@ -294,9 +296,14 @@ class Genome:
             genes.append(replace(gene, options=tuple(gene.options[o] for o in keep), drives=drives))
         return Genome(list(self.choices.values()), genes)
 
+    def _keys(self, name: str) -> tuple[str, ...]:
+        """What a restriction may call this choice."""
+        choice = self.choices[name]
+        return (name,) if choice.fixed else (name, choice.group)
+
     def _values_under(self, gene: Gene, key: str) -> list[Value]:
         """The values that `key` (group, choice or gene name) can take in this gene."""
-        values = [v for choice, vs in gene.drives if key in (choice, self.choices[choice].group) for v in vs]
+        values = [v for choice, vs in gene.drives if key in self._keys(choice) for v in vs]
         return values + (list(gene.options) if gene.name == key and gene.name not in self.choices else [])
 
     # -- construction --------------------------------------------------------------------------------------------------

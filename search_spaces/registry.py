@@ -13,7 +13,10 @@ from search_spaces.common.errors import UserError, unknown_name
 from search_spaces.space import SearchSpace
 
 #: family -> (module, settings model): imported when first used, because the settings bring pydantic with them
-FAMILIES = {"mobilenet_v3": ("search_spaces.families.mobilenet_v3", "MobileNetV3Settings")}
+FAMILIES = {
+    "mobilenet_v3": ("search_spaces.families.mobilenet_v3", "MobileNetV3Settings"),
+    "proxyless_nas": ("search_spaces.families.proxyless_nas", "ProxylessNASSettings"),
+}
 
 
 def list_spaces() -> list[str]:

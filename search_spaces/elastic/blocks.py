@@ -11,16 +11,32 @@ from collections.abc import Callable
 from typing import Any
 
 from search_spaces.elastic.base import ElasticBlock
-from search_spaces.elastic.convolution import ElasticConvBlock
-from search_spaces.elastic.heads import ElasticClassifier, ElasticPoolConv
+from search_spaces.elastic.bottleneck import ElasticBottleneck
+from search_spaces.elastic.convolution import ElasticConvBlock, ElasticResidualConv
+from search_spaces.elastic.heads import ElasticClassifier, ElasticPoolClassifier, ElasticPoolConv
 from search_spaces.elastic.inverted_residual import ElasticMBConv
-from search_spaces.operators import Classifier, Conv, MBConv, Operator, PoolConv
+from search_spaces.elastic.pooling import ElasticMaxPool
+from search_spaces.operators import (
+    Bottleneck,
+    Classifier,
+    Conv,
+    MaxPool,
+    MBConv,
+    Operator,
+    PoolClassifier,
+    PoolConv,
+    ResidualConv,
+)
 
 __all__ = ["ELASTIC", "ElasticBlock"]
 
 ELASTIC: dict[type[Operator], Callable[[Any], ElasticBlock]] = {
     Conv: ElasticConvBlock,
+    ResidualConv: ElasticResidualConv,
+    MaxPool: ElasticMaxPool,
     MBConv: ElasticMBConv,
+    Bottleneck: ElasticBottleneck,
     PoolConv: ElasticPoolConv,
     Classifier: ElasticClassifier,
+    PoolClassifier: ElasticPoolClassifier,
 }

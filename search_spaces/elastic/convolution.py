@@ -1,4 +1,4 @@
-"""A dense convolution with what follows it."""
+"""A dense convolution with what follows it, alone or as a residual."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ElasticConvBlock(ElasticBlock):
         self.conv = ElasticConv2d(
             in_channels, widest, first.kernel_size, first.stride, first.kernel_size // 2, bias=False
         )
-        self.norm = ElasticBatchNorm2d(widest)
+        self.norm = ElasticBatchNorm2d(widest, first.norm_eps)
         self.act = ACTIVATIONS[first.activation]()
 
     def forward(self, x: Tensor, operator: Conv) -> Tensor:
@@ -37,3 +37,10 @@ class ElasticConvBlock(ElasticBlock):
     def slices(self, operator: Conv) -> Iterator[tuple[str, Tensor]]:
         yield "conv.weight", self.conv.weight_for(operator.in_channels, operator.out_channels)
         yield from norm_slices("norm", self.norm, operator.out_channels)
+
+
+class ElasticResidualConv(ElasticConvBlock):
+    """Convolution, batch norm, activation, addition of the input."""
+
+    def forward(self, x: Tensor, operator: Conv) -> Tensor:
+        return x + super().forward(x, operator)

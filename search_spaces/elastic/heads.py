@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from search_spaces.elastic.base import ElasticBlock
 from search_spaces.elastic.layers import ElasticConv2d
-from search_spaces.operators import Classifier, PoolConv
+from search_spaces.operators import Classifier, PoolClassifier, PoolConv
 from search_spaces.plain import ACTIVATIONS
 
 
@@ -48,3 +48,14 @@ class ElasticClassifier(ElasticBlock):
     def slices(self, operator: Classifier) -> Iterator[tuple[str, Tensor]]:
         yield "linear.weight", self.linear.weight[:, : operator.in_channels]
         yield "linear.bias", self.linear.bias
+
+
+class ElasticPoolClassifier(ElasticClassifier):
+    """Global average pooling, dropout and linear layer over the features that arrive."""
+
+    def __init__(self, operators: Sequence[PoolClassifier]) -> None:
+        super().__init__(operators)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor, operator: Classifier) -> Tensor:
+        return super().forward(self.pool(x), operator)

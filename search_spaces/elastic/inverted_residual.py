@@ -41,20 +41,20 @@ class ElasticMBConv(ElasticBlock):
         mid_channels, se_channels = (
             max(getattr(op, name) for op in operators) for name in ("mid_channels", "se_channels")
         )
-        fixed = {(op.stride, op.activation, op.se_channels > 0, op.expansion) for op in operators}
+        fixed = {(op.stride, op.activation, op.se_channels > 0, op.expansion, op.norm_eps) for op in operators}
         assert len(fixed) == 1, "these may not change within a slot"
         self.expands, self.excites = bool(first.expansion), se_channels > 0
         if self.expands:
             self.expand_conv = ElasticConv2d(in_channels, mid_channels, 1, bias=False)
-            self.expand_norm = ElasticBatchNorm2d(mid_channels)
+            self.expand_norm = ElasticBatchNorm2d(mid_channels, first.norm_eps)
             self.expand_act = ACTIVATIONS[first.activation]()
         self.depth_conv = ElasticDepthwiseConv2d(mid_channels, list({op.kernel_size for op in operators}), first.stride)
-        self.depth_norm = ElasticBatchNorm2d(mid_channels)
+        self.depth_norm = ElasticBatchNorm2d(mid_channels, first.norm_eps)
         self.depth_act = ACTIVATIONS[first.activation]()
         if self.excites:
             self.se = ElasticSqueezeExcite(mid_channels, se_channels)
         self.project_conv = ElasticConv2d(mid_channels, out_channels, 1, bias=False)
-        self.project_norm = ElasticBatchNorm2d(out_channels)
+        self.project_norm = ElasticBatchNorm2d(out_channels, first.norm_eps)
 
     def forward(self, x: Tensor, operator: MBConv) -> Tensor:
         out = x

@@ -3,6 +3,7 @@
 from search_spaces.operators.base import (
     BIAS_BYTES,
     METRICS,
+    NORM_EPS,
     WEIGHT_BYTES,
     Number,
     Operator,
@@ -10,20 +11,27 @@ from search_spaces.operators.base import (
     make_divisible,
     output_side,
 )
-from search_spaces.operators.convolution import Conv
-from search_spaces.operators.heads import Classifier, PoolConv
+from search_spaces.operators.bottleneck import Bottleneck
+from search_spaces.operators.convolution import Conv, ResidualConv
+from search_spaces.operators.heads import Classifier, PoolClassifier, PoolConv
 from search_spaces.operators.inverted_residual import MBConv
+from search_spaces.operators.pooling import MaxPool
 
 __all__ = [
     "BIAS_BYTES",
     "METRICS",
+    "NORM_EPS",
     "WEIGHT_BYTES",
+    "Bottleneck",
     "Classifier",
     "Conv",
     "MBConv",
+    "MaxPool",
     "Number",
     "Operator",
+    "PoolClassifier",
     "PoolConv",
+    "ResidualConv",
     "check_dtype",
     "make_divisible",
     "output_side",

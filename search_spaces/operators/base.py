@@ -27,6 +27,9 @@ Number = Any
 WEIGHT_BYTES = {"float32": 4, "float16": 2, "int8": 1}
 BIAS_BYTES = {"float32": 4, "float16": 2, "int8": 4}
 
+#: what torch.nn.BatchNorm2d adds to the variance unless told otherwise
+NORM_EPS = 1e-5
+
 
 def check_dtype(dtype: str) -> str:
     if dtype not in WEIGHT_BYTES:

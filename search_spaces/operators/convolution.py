@@ -1,10 +1,10 @@
-"""A dense convolution with what follows it."""
+"""A dense convolution with what follows it, alone or as a residual."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from search_spaces.operators.base import Number, Operator, output_side
+from search_spaces.operators.base import NORM_EPS, Number, Operator, output_side
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,8 @@ class Conv(Operator):
     kernel_size: Number
     stride: Number
     activation: str
+    #: part of what the network computes, not of the work it takes, so it is no part of the key
+    norm_eps: float = field(default=NORM_EPS, metadata={"free": True})
 
     @property
     def output_resolution(self) -> Number:
@@ -32,3 +34,10 @@ class Conv(Operator):
 
     def peak_elements(self) -> Number:
         return self.in_channels * self.resolution**2 + self.out_channels * self.output_resolution**2
+
+
+@dataclass(frozen=True)
+class ResidualConv(Conv):
+    """Convolution, batch norm, activation, and then the addition of the input: stride 1, as many channels out as in."""
+
+    kind = "residualconv"

@@ -62,3 +62,21 @@ class Classifier(Operator):
 
     def peak_elements(self) -> Number:
         return self.in_channels + self.out_channels
+
+
+@dataclass(frozen=True)
+class PoolClassifier(Classifier):
+    """Global average pooling, then what a `Classifier` does."""
+
+    kind = "poolclassifier"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (int(self.in_channels), int(self.resolution), int(self.resolution))
+
+    @property
+    def output_resolution(self) -> Number:
+        return 1
+
+    def peak_elements(self) -> Number:
+        return np.maximum(self.in_channels * self.resolution**2 + self.in_channels, super().peak_elements())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from search_spaces.operators.base import Number, Operator, output_side
+from search_spaces.operators.base import NORM_EPS, Number, Operator, output_side
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class MBConv(Operator):
     se_channels: Number
     expansion: bool
     residual: bool
+    #: part of what the network computes, not of the work it takes, so it is no part of the key
+    norm_eps: float = field(default=NORM_EPS, metadata={"free": True})
 
     @property
     def output_resolution(self) -> Number:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from search_spaces.operators import Classifier, PoolConv
+from search_spaces.operators import Classifier, PoolClassifier, PoolConv
 from search_spaces.plain.layers import ACTIVATIONS, convolution
 
 
@@ -34,3 +34,14 @@ class PlainClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.linear(self.dropout(self.flatten(x)))
         return out
+
+
+class PlainPoolClassifier(PlainClassifier):
+    """Global average pooling, flatten, dropout, linear."""
+
+    def __init__(self, op: PoolClassifier) -> None:
+        super().__init__(op)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.pool(x))

@@ -32,17 +32,17 @@ class PlainMBConv(nn.Module):
         self.expands, self.excites = bool(op.expansion), op.se_channels > 0
         if self.expands:
             self.expand_conv = convolution(op.in_channels, op.mid_channels, 1)
-            self.expand_norm = nn.BatchNorm2d(op.mid_channels)
+            self.expand_norm = nn.BatchNorm2d(op.mid_channels, op.norm_eps)
             self.expand_act = ACTIVATIONS[op.activation]()
         self.depth_conv = convolution(
             op.mid_channels, op.mid_channels, op.kernel_size, op.stride, groups=op.mid_channels
         )
-        self.depth_norm = nn.BatchNorm2d(op.mid_channels)
+        self.depth_norm = nn.BatchNorm2d(op.mid_channels, op.norm_eps)
         self.depth_act = ACTIVATIONS[op.activation]()
         if self.excites:
             self.se = PlainSqueezeExcite(op.mid_channels, op.se_channels)
         self.project_conv = convolution(op.mid_channels, op.out_channels, 1)
-        self.project_norm = nn.BatchNorm2d(op.out_channels)
+        self.project_norm = nn.BatchNorm2d(op.out_channels, op.norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
         out = x
