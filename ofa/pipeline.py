@@ -149,6 +149,7 @@ def _record_and_fit(config: RunConfig, run: Path, *, quiet: bool) -> None:
     record_subnets(run, config, quiet=quiet)
     predictor = fit_predictor(run, config, quiet=quiet)
     grade = predictor.grade
+    assert grade is not None, "a fitted predictor is graded"
     note(
         f"[{config.name}] accuracy predictor ({predictor.name}): Kendall tau {_tau(grade.predictor.tau.value)} on "
         f"{grade.num_heldout} networks it was not fitted on (MACs alone {_tau(grade.baselines['macs'].tau.value)})"

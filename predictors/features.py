@@ -6,7 +6,7 @@ Genes that are switched off are all zero, so that depth shows in every part and 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +37,19 @@ class Encoder:
         one_hot = self.space.one_hot(population).astype(np.float64)
         costs = [(np.log(table.evaluate(population)) - low) / width for table, low, width in self._costs]
         return np.concatenate([one_hot, one_hot @ self._counts, np.stack(costs, axis=1)], axis=1)
+
+
+@dataclass(frozen=True)
+class Renumbered:
+    """Encodes populations of a part of the encoder's space, whose options have numbers of their own."""
+
+    encoder: Encoder
+    renumbering: tuple[npt.NDArray[np.int64], ...]
+    """For every gene: the option numbers, in the encoder's space, of the options of the part."""
+
+    def __call__(self, population: Population) -> npt.NDArray[np.float64]:
+        columns = [numbers[population[:, gene]] for gene, numbers in enumerate(self.renumbering)]
+        return self.encoder(self.encoder.space.canonical(np.stack(columns, axis=1)))
 
 
 def depth_cost(space: SearchSpace) -> CostTable:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from predictors.base import AccuracyModel, Floats, Prediction, Predictor
+from predictors.base import FittedModel, Floats, Prediction, Predictor
 from predictors.features import Encoder
 from predictors.grades import FoldScore, Grade, Grader, baselines
 from predictors.models import MODELS
@@ -52,10 +52,12 @@ def fit_predictor(run: Path, config: FitConfig, *, quiet: bool = False) -> Predi
     folder = run / "predictor"
     if (folder / "predictor.json").exists():
         known = read_predictor(folder)  # written whole, so a damaged one was tampered with: refused, not replaced
+        if known.published is not None:
+            raise UserError("holds a published predictor", file=folder, hint="Delete this folder to fit one to records")
         if known.inputs == inputs:
             return known
     predictor = fit_records(space, records, config.predictor, seed=config.seed, quiet=quiet, file=run / "records.jsonl")
-    write_predictor(predictor, folder, num_features=Encoder(space).num_features)
+    write_predictor(predictor, folder)
     return read_predictor(folder)
 
 
@@ -144,7 +146,7 @@ class _Job:
         targets = TARGETS[settings.target].from_accuracy(records.accuracies)
         return cls(Encoder(space)(records.population), targets, records.accuracies, settings, seed)
 
-    def fit(self, name: str, rows: Indices) -> AccuracyModel:
+    def fit(self, name: str, rows: Indices) -> FittedModel:
         return MODELS.get(name).fit(self.encodings[rows], self.targets[rows], rows, seed=self.seed)
 
     def out_of_fold(self, name: str, rows: Indices, advance: Callable[..., None]) -> Prediction:
@@ -155,7 +157,7 @@ class _Job:
             inside = fold_of == fold
             if inside.any():
                 part = self.fit(name, rows[~inside]).predict(self.encodings[rows[inside]])
-                ends[:, inside] = part.mean, part.lower, part.upper
+                ends[:, inside] = part.mean, *part.ends
             advance(1, note=name)
         return Prediction(*ends)
 
@@ -166,11 +168,13 @@ class _Job:
 
     def scale(self, prediction: Prediction, rows: Indices) -> float:
         """What the half-widths of out-of-fold predictions must be multiplied by to cover the truth."""
-        half = (prediction.upper - prediction.lower) / 2
+        lower, upper = prediction.ends
+        half = (upper - lower) / 2
         return conformal_scale(prediction.mean - self.targets[rows], half, level=self.settings.level)
 
 
 def _joined(first: Prediction, second: Prediction) -> Prediction:
     return Prediction(
-        *(np.concatenate([getattr(p, end) for p in (first, second)]) for end in ("mean", "lower", "upper"))
+        np.concatenate([first.mean, second.mean]),
+        *(np.concatenate(pair) for pair in zip(first.ends, second.ends, strict=True)),
     )

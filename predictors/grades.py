@@ -65,7 +65,8 @@ class Grader:
         )
 
     def coverage(self, prediction: Prediction) -> float:
-        inside = (prediction.lower <= self.accuracies) & (self.accuracies <= prediction.upper)
+        lower, upper = prediction.ends
+        inside = (lower <= self.accuracies) & (self.accuracies <= upper)
         return float(inside.mean())
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from predictors.mlp import MLPEnsemble
+from predictors.relu_mlp import ReluMLP
 from predictors.ridge import Ridge
 from search_spaces.common.registry import Registry
 
 if TYPE_CHECKING:
-    from predictors.base import AccuracyModel
+    from predictors.base import AccuracyModel, FittedModel
 
-MODELS: Registry[type[AccuracyModel]] = Registry("accuracy model")
+#: candidates of a fit to records, over the features of `Encoder`
+MODELS: Registry[type[FittedModel]] = Registry("accuracy model")
 MODELS.register("ridge")(Ridge)
 MODELS.register("mlp")(MLPEnsemble)
+
+#: those of published predictors, each over columns of its own
+PUBLISHED_MODELS: Registry[type[AccuracyModel]] = Registry("published accuracy model")
+PUBLISHED_MODELS.register("relu_mlp")(ReluMLP)

@@ -12,6 +12,7 @@ from ofa.console import JsonFlag, emit
 
 if TYPE_CHECKING:
     from predictors.base import Predictor
+    from predictors.grades import Grade
 
 
 def fit(
@@ -24,9 +25,14 @@ def fit(
 
     predictor = fit_predictor(run, load_run_config(run), quiet=json)
     if json:
-        emit({"predictor": str(run / "predictor"), "model": predictor.name, "grade": asdict(predictor.grade)})
+        emit({"predictor": str(run / "predictor"), "model": predictor.name, "grade": asdict(_grade(predictor))})
     else:
         print_grade(predictor)
+
+
+def _grade(predictor: Predictor) -> Grade:
+    assert predictor.grade is not None, "a fitted predictor is graded"
+    return predictor.grade
 
 
 def print_grade(predictor: Predictor) -> None:
@@ -34,7 +40,7 @@ def print_grade(predictor: Predictor) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    grade, console = predictor.grade, Console()
+    grade, console = _grade(predictor), Console()
     picked = Table("model", "out-of-fold tau", "out-of-fold RMSE", title="picked by cross-validation")
     for name, score in grade.cross_validation.items():
         mark = " (picked)" if name == predictor.name else ""

@@ -31,7 +31,9 @@ def predictor_section(report: Report) -> Markup | None:
     predictor = report["predictor"]
     if predictor is None:
         return None
-    grade = predictor["grade"]
+    checked, grade = _checked(predictor["checked"]), predictor["grade"]
+    if grade is None:
+        return _ungraded(predictor["published"], checked)
     level = f"{100 * grade['level']:.0f} %"
     intro = (
         f"Graded on {grade['num_heldout']} of {grade['num_records']} records, which took no part in fitting or "
@@ -51,9 +53,20 @@ def predictor_section(report: Report) -> Markup | None:
         "section",
         tag("h2", "Can the accuracy predictor be trusted?"),
         tag("p", intro, class_="note"),
-        tag("div", tag("div", table, class_="scroll"), _checked(predictor["checked"]), class_="pair"),
+        tag("div", tag("div", table, class_="scroll"), checked, class_="pair"),
         id="predictor",
     )
+
+
+def _ungraded(published: Report, checked: Markup | None) -> Markup:
+    """A published predictor: nothing here says how good it is but the predictions that were checked."""
+    source = published["source"] or "source not stated"
+    intro = (
+        f"{published['file']} ({source}, {published['licence'] or 'licence not stated'}): {published['note']}. It is "
+        "not graded, and no interval is known."
+    )
+    title = tag("h2", "Can the accuracy predictor be trusted?")
+    return tag("section", title, tag("p", intro, class_="note"), checked, id="predictor")
 
 
 def training_section(report: Report) -> Markup | None:

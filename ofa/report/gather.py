@@ -159,7 +159,9 @@ def _records(found: Sources, latencies: Mapping[str, CostTable]) -> list[dict[st
 
 
 def _predictor(found: Sources) -> dict[str, Any] | None:
-    """The grade on held-out records; and predictions that were checked after: every candidate the search tried."""
+    """The grade on held-out records (None: published, not graded); and predictions that were checked after: every
+    candidate the search tried.
+    """
     predictor = found.predictor
     if predictor is None:
         return None
@@ -171,7 +173,8 @@ def _predictor(found: Sources) -> dict[str, Any] | None:
                 checked[candidate["key"]] = {"predicted": candidate["predicted_accuracy"], "accuracy": accuracy}
     return {
         "model": predictor.name,
-        "grade": asdict(predictor.grade),
+        "grade": None if predictor.grade is None else asdict(predictor.grade),
+        "published": None if predictor.published is None else asdict(predictor.published),
         "checked": [{"key": key, **facts} for key, facts in checked.items()],
     }
 

@@ -82,8 +82,8 @@ def _tradeoff(report: Report, device: str, number: int) -> Markup:
         FrontPoint(
             point["cost"],
             point["accuracy"],
-            point["lower"],
-            point["upper"],
+            point.get("lower"),
+            point.get("upper"),
             f"predicted front: {point['key']}\n{text.share(point['accuracy'])} ({text.interval(point)})\n"
             f"{text.milliseconds(point['cost'])}",
         )
@@ -92,9 +92,10 @@ def _tradeoff(report: Report, device: str, number: int) -> Markup:
     chart = tradeoff_chart(
         name=f"tradeoff-{number}", device=device, dots=dots, front=front, winners=_marks(report, device, name)
     )
+    words = "front by the predictor" + (", with its interval" if front and front[0].lower is not None else "")
     legend = [
         tag("li", _circle("record"), f"{len(dots)} evaluated subnets (predicted latency)"),
-        tag("li", _line("front"), "front by the predictor, with its interval") if front else None,
+        tag("li", _line("front"), words) if front else None,
         *(tag("li", swatch(i), winner["budget"]) for i, winner in enumerate(report["winners"])),
     ]
     caption = "Winners stand at their measured latency. Dashed lines are the budgets. Up and to the left is better."

@@ -36,6 +36,8 @@ def estimate(value: Mapping[str, Any], *, as_share: bool = False) -> str:
 
 
 def interval(prediction: Mapping[str, float]) -> str:
+    if "lower" not in prediction:
+        return "no interval known"
     return f"{share(prediction['lower'])} to {share(prediction['upper'])}"
 
 

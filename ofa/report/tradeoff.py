@@ -33,12 +33,12 @@ class Dot:
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """A network of the predicted front, with the ends of the accuracy's interval."""
+    """A network of the predicted front, with the ends of the accuracy's interval where it is known."""
 
     latency: float
     accuracy: float
-    lower: float
-    upper: float
+    lower: float | None
+    upper: float | None
     tip: str
 
 
@@ -149,9 +149,10 @@ def _front_line(frame: Frame, front: Sequence[FrontPoint], name: str) -> Markup 
 
 
 def _front_band(frame: Frame, front: Sequence[FrontPoint], name: str) -> Markup | None:
-    if len(front) < 2:
+    upper = [(p.latency, p.upper) for p in front if p.upper is not None]
+    lower = [(p.latency, p.lower) for p in front if p.lower is not None]
+    if len(upper) < 2:
         return None
-    upper, lower = [(p.latency, p.upper) for p in front], [(p.latency, p.lower) for p in front]
     return tag("path", d=frame.band(upper, lower), class_="front-band", clip_path=f"url(#{name}-clip)")
 
 

@@ -44,11 +44,10 @@ def outcome_facts(
 
 def network_facts(finalist: Finalist) -> dict[str, Any]:
     """One network that was tried. `measured` by cost, in ms."""
-    mean, lower, upper = finalist.predicted_accuracy
     return {
         "key": finalist.architecture.key,
         "architecture": finalist.architecture.to_json(),
-        "predicted_accuracy": {"mean": mean, "lower": lower, "upper": upper},
+        "predicted_accuracy": finalist.predicted_accuracy,
         "predicted_costs": finalist.predicted_costs,
         "measured": {name: asdict(median) for name, median in finalist.measured.items()},
         "selection_accuracy": finalist.selection_accuracy,
@@ -63,21 +62,13 @@ def contributions(costs: Mapping[str, CostTable], row: Any) -> dict[str, list[di
 
 
 def front_facts(space: SearchSpace, predict: BoundPredictor, cost: CostTable, *, seed: int) -> list[dict[str, Any]]:
-    """The predicted front, cheapest first."""
+    """The predicted front, cheapest first; `lower` and `upper` where an interval is known."""
     rows = predicted_front(space, predict, cost, seed=seed)
     values, prediction = cost.evaluate(rows), predict(rows)
     order = np.argsort(values, kind="stable")
     keys = [architecture.key for architecture in space.decode(rows)]
-    return [
-        {
-            "key": keys[i],
-            "cost": float(values[i]),
-            "accuracy": float(prediction.mean[i]),
-            "lower": float(prediction.lower[i]),
-            "upper": float(prediction.upper[i]),
-        }
-        for i in order
-    ]
+    points = [(i, prediction.facts(i)) for i in order]
+    return [{"key": keys[i], "cost": float(values[i]), "accuracy": facts.pop("mean"), **facts} for i, facts in points]
 
 
 def _budget(winner: Winner, outcome: Outcome, ranked: Ranked, costs: Mapping[str, CostTable]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Finalist:
 
     architecture: Architecture
     row: Population  # (num_genes,)
-    predicted_accuracy: tuple[float, float, float]  # mean, lower, upper
+    predicted_accuracy: dict[str, float]  # mean; lower and upper where an interval is known
     predicted_costs: dict[str, float]
     measured: dict[str, Median]  # by the name of the cost
     selection_accuracy: float | None = None  # None: rejected by every budget before it was worth evaluating
@@ -99,11 +99,7 @@ class _Pool:
                 finalist = Finalist(
                     architecture=architectures[i],
                     row=rows[j],
-                    predicted_accuracy=(
-                        float(prediction.mean[j]),
-                        float(prediction.lower[j]),
-                        float(prediction.upper[j]),
-                    ),
+                    predicted_accuracy=prediction.facts(j),
                     predicted_costs={name: float(values[j]) for name, values in costs.items()},
                     measured={name: found[key] for name, found in medians.items()},
                 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ofa.config import space_of
+from ofa.console import note
 from ofa.search.budgets import parse_max, resolve
 from ofa.search.costs import all_costs, named_tables
 from ofa.search.facts import contributions
@@ -14,7 +16,13 @@ from ofa.search.run import search
 from ofa.search.settings import SearchSettings
 from predictors.base import Predictor, load_predictor
 from search_spaces import SearchSpace
-from search_spaces.common.errors import in_file
+from search_spaces.common.errors import UserError, in_file
+
+if TYPE_CHECKING:
+    from search_spaces.architecture import Value
+
+#: by gene, the options that are left of it
+Restriction = dict[str, list["Value"]]
 
 
 def search_offline(
@@ -27,20 +35,28 @@ def search_offline(
     seed: int = 0,
     dtype: str = "float32",
 ) -> dict[str, Any]:
-    """The `num` best candidates under `limits` (`["latency=5ms"]`), as predicted; without `space`, the predictor's."""
+    """The `num` best candidates under `limits` (`["latency=5ms"]`), as predicted; without `space`, the predictor's.
+
+    Only networks that the predictor and all tables know are searched; what that leaves out is told on stderr.
+    """
     budget = parse_max(limits)
     predictor = load_predictor(accuracy)
-    searched = _space(space, predictor)
+    devices = named_tables(tables)
+    searched, restricted = _common_space(_space(space, predictor), predictor, _measured(devices))
     with in_file(accuracy):
         predict = predictor.bind(searched)
-    costs = all_costs(searched, named_tables(tables), dtype=dtype)
+    costs = all_costs(searched, devices, dtype=dtype)
     resolved = resolve(budget, costs)
     settings = SearchSettings.model_validate({"budgets": {budget.name: budget.written}, "candidates": num})
     ranked = search(searched, predict, costs, [resolved], settings, seed=seed)[budget.name]
     architectures = searched.decode(ranked.population)
-    mean, lower, upper = ranked.prediction.mean, ranked.prediction.lower, ranked.prediction.upper
     return {
         "space": searched.name,
+        "restricted": restricted,
+        "predictor": {
+            "model": predictor.name,
+            "published": None if predictor.published is None else asdict(predictor.published),
+        },
         "limits": resolved.limits,
         "algorithm": ranked.algorithm,
         "num_scored": ranked.num_scored,
@@ -48,7 +64,7 @@ def search_offline(
             {
                 "key": architecture.key,
                 "architecture": architecture.to_json(),
-                "predicted_accuracy": {"mean": float(mean[i]), "lower": float(lower[i]), "upper": float(upper[i])},
+                "predicted_accuracy": ranked.prediction.facts(i),
                 "predicted_costs": {name: float(values[i]) for name, values in ranked.costs.items()},
             }
             for i, architecture in enumerate(architectures)
@@ -57,9 +73,56 @@ def search_offline(
     }
 
 
-def _space(space: str | None, predictor: Predictor) -> SearchSpace:
-    """The space named, or of a config file, with the predictor's classes and channels; else the predictor's own."""
+def _space(text: str | None, predictor: Predictor) -> SearchSpace:
+    """The predictor's own space, which its name means too; or another name's or a config file's, with the predictor's
+    classes and channels.
+    """
     known = predictor.space_description
-    if space is None:
+    if text is None or text == known["name"]:
         return SearchSpace.from_description(known)
-    return space_of(space, known["num_classes"], known["in_channels"])
+    return space_of(text, known["num_classes"], known["in_channels"])
+
+
+def _measured(devices: Mapping[str, Any]) -> dict[str, SearchSpace]:
+    """What each table was measured for."""
+    spaces = {}
+    for device, table in devices.items():
+        with in_file(f"table {device}"):
+            spaces[device] = table.measured_space()
+    return spaces
+
+
+def _common_space(
+    space: SearchSpace, predictor: Predictor, measured: Mapping[str, SearchSpace]
+) -> tuple[SearchSpace, list[dict[str, Any]]]:
+    """The part of `space` that the predictor and every table of the same space know, and what was left out for whom.
+
+    A predictor or table of another space is left to say so itself.
+    """
+    known = {"the predictor": SearchSpace.from_description(predictor.space_description)}
+    known |= {f"the table of {device}": part for device, part in measured.items()}
+    restricted = []
+    for who, part in known.items():
+        if part.fingerprint == space.fingerprint and (kept := _left(space, part, who)):
+            space = space.restrict(kept)
+            restricted.append({"by": who, "to": kept})
+            note(f"searching {_words(kept)} only: {who} knows no other")
+    return space, restricted
+
+
+def _left(space: SearchSpace, part: SearchSpace, who: str) -> Restriction:
+    """The genes of which `part` has fewer options than `space`, with those that both have."""
+    left: Restriction = {}
+    for gene, theirs in zip(space.genes, part.genes, strict=True):
+        common = [option for option in gene.options if option in theirs.options]
+        if not common:
+            has, knows = ", ".join(map(str, gene.options)), ", ".join(map(str, theirs.options))
+            raise UserError(f"nothing is left to search: {gene.name} would be {has}, but {who} knows {knows} only")
+        if len(common) < len(gene.options):
+            left[gene.name] = common
+    return left
+
+
+def _words(restriction: Restriction) -> str:
+    """`resolution 160, 176; kernel.0 3` ..."""
+    return "; ".join(f"{name} {', '.join(map(str, options))}" for name, options in restriction.items())

@@ -46,6 +46,8 @@ def print_candidates(facts: Mapping[str, Any], *, explain: bool = False) -> None
         costs = [format_cost(candidate["predicted_costs"][name], name) for name in limits]
         table.add_row(candidate["key"], _accuracy(candidate["predicted_accuracy"]), *costs)
     console.print(table)
+    if (published := facts["predictor"]["published"]) is not None:
+        console.print(f"{published['file']}: {published['note']}; no interval is known", highlight=False)
     if explain:
         limited = {name: facts["contributions"][name] for name in limits}
         print_contributions(facts["candidates"][0]["key"], limited)
@@ -63,4 +65,6 @@ def print_contributions(title: str, costs: Mapping[str, list[dict[str, Any]]]) -
 
 
 def _accuracy(prediction: Mapping[str, float]) -> str:
+    if "lower" not in prediction:
+        return f"{prediction['mean']:.2%}"
     return f"{prediction['mean']:.2%} ({prediction['lower']:.2%} to {prediction['upper']:.2%})"

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from predictors.features import Encoder
 from predictors.fit import fit_records, inputs_digest, split_heldout
 from predictors.models import MODELS
 from predictors.record_file import Records
@@ -90,7 +89,7 @@ def test_same_records_same_bytes_and_new_ones_keep_the_holdout(
     records = make_records(40)
     for folder in ("a", "b"):
         predictor = fit_records(space, records, SETTINGS)
-        write_predictor(predictor, tmp_path / folder, num_features=Encoder(space).num_features)
+        write_predictor(predictor, tmp_path / folder)
     for file in ("predictor.json", "predictor.safetensors"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     assert predictor.inputs == inputs_digest(records, space, SETTINGS, seed=0)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from predictors.base import Predictor, load_predictor
-from predictors.features import Encoder
 from predictors.fit import fit_records
 from predictors.models import MODELS
 from predictors.record_file import Records
@@ -34,7 +33,7 @@ def fitted(space: SearchSpace, make_records: Callable[..., Records]) -> dict[str
 
 @pytest.fixture
 def folder(space: SearchSpace, fitted: dict[str, Predictor], tmp_path: Path) -> Path:
-    write_predictor(fitted["ridge"], tmp_path / "predictor", num_features=Encoder(space).num_features)
+    write_predictor(fitted["ridge"], tmp_path / "predictor")
     return tmp_path / "predictor"
 
 
@@ -42,7 +41,7 @@ def folder(space: SearchSpace, fitted: dict[str, Predictor], tmp_path: Path) -> 
 def test_saved_and_loaded_predict_the_same(
     space: SearchSpace, fitted: dict[str, Predictor], tmp_path: Path, name: str
 ) -> None:
-    write_predictor(fitted[name], tmp_path / "predictor", num_features=Encoder(space).num_features)
+    write_predictor(fitted[name], tmp_path / "predictor")
     loaded = load_predictor(tmp_path / "predictor")
     rows = space.sample(500, np.random.default_rng(0))
     before, after = fitted[name].predict(space, rows), loaded.predict(space, rows)
