@@ -1,0 +1,86 @@
+"""d: BN recalibration over 2,000 images, and the evaluation of 20 subnets with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.peer import architectures
+from benchmarks.peer.item import Comparison, Item, Lane, Options, Part
+
+#: MACs at 224 px of the network that is recalibrated: about the middle of the space.
+MACS = 292e6
+
+
+def items(options: Options) -> list[Item]:
+    batches = (16,) if options.short else (200, 50)
+    return [*(_recalibration(batch, options) for batch in batches), _evaluation(options)]
+
+
+def _recalibration(batch: int, options: Options) -> Item:
+    side, num_images = (64, 32) if options.short else (224, 2000)
+    space = architectures.space_of([224])
+    drawn = architectures.draw(space, 200, seed=0)
+    macs = space.cost("macs").evaluate(space.encode(drawn))
+    chosen = architectures.at(drawn[int(abs(macs - MACS).argmin())], side)
+    size = {"num_images": num_images, "batch": batch}
+    warmup_size = {"num_images": min(2 * batch, num_images), "batch": batch}
+
+    def lane(key: str, title: str, process: str, task: str) -> Lane:
+        subnet = (architectures.theirs if process == "peer" else architectures.ours)([chosen])[0]
+        return Lane(
+            key, title, process, task, lambda r: {"subnet": subnet, **size}, warmup={"subnet": subnet, **warmup_size}
+        )
+
+    what = f"{num_images} images, batch {batch}"
+    return Item(
+        key=f"d-recalibration-{batch}",
+        title=f"BN recalibration over {what}, {side} px, one subnet",
+        parts={"peer": Part("theirs", "recalibration"), "ours": Part("ours", "recalibration", {"resolution": side})},
+        lanes=[
+            lane("peer", "peer, set_running_statistics", "peer", "recalibrate"),
+            lane("ours", "ours, exact statistics", "ours", "recalibrate"),
+            lane("peer-forward", "peer, plain forward", "peer", "forward"),
+            lane("ours-forward", "ours, plain forward", "ours", "forward"),
+        ],
+        comparisons=[
+            Comparison(f"recalibration over a plain forward, {what}", "ours", "ours-forward", wanted=1.1),
+            Comparison(f"recalibration over a plain forward, {what}", "peer", "peer-forward"),
+            Comparison(f"recalibration, {what}", "ours", "peer"),
+            Comparison(f"plain forward, {what}", "ours-forward", "peer-forward"),
+        ],
+        repeats=2 if options.short else 3,
+        minutes=0.3 if options.short else 18,
+    )
+
+
+def _evaluation(options: Options) -> Item:
+    num, num_images, side, batch = (3, 32, 64, 16) if options.short else (20, 100, 224, 100)
+    drawn = architectures.draw(architectures.space_of([side]), num, seed=0)
+    ours = {"subnets": architectures.ours(drawn), "batch": batch}
+    theirs: dict[str, Any] = {
+        "subnets": architectures.theirs(drawn),
+        "batch": batch,
+        "num_calibration": num_images,
+        "num_images": num_images,
+    }
+    size = {"resolution": side, "num_calibration": num_images, "num_images": num_images}
+    return Item(
+        key="d-evaluation",
+        title=f"{num} subnets: recalibrated over {num_images} images, evaluated on {num_images}, {side} px",
+        parts={
+            "peer": Part("theirs", "recalibration", {"num_classes": 10}),
+            "ours": Part("ours", "evaluation", size),
+        },
+        lanes=[
+            Lane("peer", "peer", "peer", "evaluate", lambda r: theirs, warmup=_first(theirs)),
+            Lane("ours", "ours, separately", "ours", "evaluate", lambda r: ours, warmup=_first(ours)),
+        ],
+        comparisons=[Comparison(f"evaluating {num} random subnets separately", "ours", "peer")],
+        repeats=2 if options.short else 3,
+        minutes=0.3 if options.short else 15,
+    )
+
+
+def _first(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The same for one subnet."""
+    return {**inputs, "subnets": inputs["subnets"][:1]}

@@ -1,0 +1,52 @@
+"""Evaluating subnets of this project: one after the other, as `ofa records` does without sharing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.peer.architectures import space_of
+from benchmarks.peer.clock import timed
+from search_spaces import Architecture
+from search_spaces.supernet import build_supernet
+from trainers.data import load_data
+from trainers.evaluation import evaluate_architecture
+from trainers.settings import DataSettings
+
+#: Random images have no classes; a few keep the splits small.
+NUM_CLASSES = 10
+
+
+class Evaluation:
+    """Images by formula in memory, as uint8: unlike the peer's, they are normalised in the time measured."""
+
+    def __init__(self, *, resolution: int, num_calibration: int, num_images: int) -> None:
+        split = {"calibration": num_calibration, "selection": num_images, "test": NUM_CLASSES}
+        settings = DataSettings.model_validate(
+            {
+                "name": "synthetic",
+                "num_classes": NUM_CLASSES,
+                "num_images": sum(split.values()) + 10 * NUM_CLASSES,
+                "image_size": resolution,
+                "memory": "memory",
+                "split": split,
+            }
+        )
+        self.data = load_data(settings, seed=0)
+        self.supernet = build_supernet(space_of([resolution], num_classes=NUM_CLASSES), seed=0)
+
+    def evaluate(self, subnets: Sequence[Mapping[str, Any]], batch: int) -> dict[str, Any]:
+        """Extract, recalibrate and evaluate one subnet after the other."""
+        chosen = [Architecture(subnet) for subnet in subnets]
+
+        def run() -> list[float]:
+            return [
+                evaluate_architecture(self.supernet, architecture, self.data, batch_size=batch).accuracy
+                for architecture in chosen
+            ]
+
+        seconds, accuracies = timed(run)
+        return {"seconds": seconds, "count": len(chosen), "accuracies": accuracies}
+
+
+load = Evaluation

@@ -1,0 +1,47 @@
+"""This project's BN recalibration, beside a plain pass of the same network over the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from benchmarks.peer.architectures import space_of
+from benchmarks.peer.clock import timed
+from benchmarks.peer.inputs import image_batches
+from search_spaces import Architecture
+from search_spaces.supernet import build_supernet
+from trainers.recalibration import recalibrate
+
+
+class Recalibration:
+    """Extracted subnets in the layout that evaluation gives them."""
+
+    def __init__(self, *, resolution: int) -> None:
+        self.supernet = build_supernet(space_of([resolution]), seed=0)
+
+    def recalibrate(self, subnet: Mapping[str, Any], num_images: int, batch: int) -> dict[str, Any]:
+        network, batches = self._prepared(subnet, num_images, batch)
+        seconds, _ = timed(lambda: recalibrate(network, batches))
+        return {"seconds": seconds}
+
+    def forward(self, subnet: Mapping[str, Any], num_images: int, batch: int) -> dict[str, Any]:
+        """The same images through the same network, in eval mode."""
+        network, batches = self._prepared(subnet, num_images, batch)
+
+        def run() -> None:
+            with torch.inference_mode():
+                for images in batches:
+                    network(images)
+
+        return {"seconds": timed(run)[0]}
+
+    def _prepared(self, subnet: Mapping[str, Any], num_images: int, batch: int) -> tuple[fx.GraphModule, list[Tensor]]:
+        architecture = Architecture(subnet)
+        network = self.supernet.extract(architecture).eval().to(memory_format=torch.channels_last)
+        return network, image_batches(num_images, batch, architecture.resolution)
+
+
+load = Recalibration
