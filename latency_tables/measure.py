@@ -13,6 +13,7 @@ from torch import fx
 
 from latency_tables.correction import Line, fit_line
 from latency_tables.fingerprint import DeviceFingerprint, fingerprint
+from latency_tables.identity import SpaceIdentity
 from latency_tables.items import EMPTY_CALL, measure_items, network_items, network_key, operator_items
 from latency_tables.journal import Journal
 from latency_tables.networks import ProbeNetworks, choose_networks
@@ -23,7 +24,6 @@ from latency_tables.table import (
     Correction,
     Entry,
     LatencyTable,
-    SpaceIdentity,
     grade,
     load_table,
     operator_sums,
@@ -52,6 +52,12 @@ def measure_table(
     journal_path = path.with_suffix(".journal.jsonl")
     if path.exists() and not replace:
         finished = load_table(path)
+        if not isinstance(finished, LatencyTable):
+            raise UserError(
+                f"holds a published table of {finished.device!r}",
+                file=path,
+                hint="Give another file, or delete this one to measure here",
+            )
         _check_same(finished, space, here, path)
         if _same_inputs(finished, space, device, seed):
             journal_path.unlink(missing_ok=True)
@@ -184,7 +190,7 @@ def _conclude(
     return LatencyTable(
         unit="ms",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        space=SpaceIdentity(name=space.name, fingerprint=space.fingerprint, description=space.description),
+        space=SpaceIdentity.of(space),
         device=here,
         settings=device,
         seed=seed,

@@ -1,4 +1,6 @@
-"""`LatencyTable`: measured operators of one device as a versioned JSON file that says how wrong it is."""
+"""`LatencyTable`: measured operators of one device as a versioned JSON file that says how wrong it is; and reading
+tables, measured or published.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,8 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from latency_tables.correction import Errors, Line, prediction_errors
 from latency_tables.fingerprint import DeviceFingerprint
+from latency_tables.identity import SCHEMA, SpaceIdentity
+from latency_tables.published import PublishedTable
 from latency_tables.settings import DeviceSettings
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
@@ -20,8 +24,6 @@ from search_spaces.common.files import read_json, write_json
 from search_spaces.common.settings import Settings, parse_settings
 from search_spaces.costs import CostTable
 from search_spaces.operators import Operator
-
-SCHEMA = 1
 
 #: an operator keeps at least this share of its time when the overhead of a call is taken off
 LEAST_SHARE = 0.02
@@ -44,12 +46,6 @@ class Entry(Settings):
         if not self.p10_ms <= self.median_ms <= self.p90_ms:
             raise UserError(f"p10, median and p90 are not in order: {self.p10_ms}, {self.median_ms}, {self.p90_ms}")
         return self
-
-
-class SpaceIdentity(Settings):
-    name: str
-    fingerprint: str
-    description: dict[str, Any]
 
 
 class Correction(Settings):
@@ -162,21 +158,30 @@ class LatencyTable(Settings):
 
     def measured_space(self, *, file: Path | str | None = None) -> SearchSpace:
         """The space this table was measured for."""
-        return SearchSpace.from_description(self.space.description, file=file)
+        return self.space.space(file=file)
 
     def save(self, path: Path) -> None:
         write_json(path, {"schema": SCHEMA, **self.model_dump(mode="json")})
         self._file = Path(path)
 
 
-def load_table(path: Path | str) -> LatencyTable:
+#: what `load_table` returns; both have `metric`, `space`, `cost(space)` and `measured_space()`
+Table = LatencyTable | PublishedTable
+
+
+def load_table(path: Path | str) -> Table:
     """Read and check a table. Raises `UserError` with file, key and value for anything that is not a sound one."""
     data = read_json(path, "latency table")
     if not isinstance(data, dict) or "schema" not in data:
         raise UserError("not a latency table: no schema number", file=path, key="schema")
     if isinstance(data["schema"], bool) or data["schema"] != SCHEMA:
         raise UserError(f"unknown version {data['schema']!r}", file=path, key="schema", hint=f"Known: {SCHEMA}")
-    table = parse_settings(LatencyTable, {key: value for key, value in data.items() if key != "schema"}, file=path)
+    content = {key: value for key, value in data.items() if key != "schema"}
+    table: Table
+    if "kind" in content:
+        table = parse_settings(PublishedTable, content, file=path)
+    else:
+        table = parse_settings(LatencyTable, content, file=path)
     table._file = Path(path)
     return table
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -106,6 +106,27 @@ class CostTable:
             row[gene] = best[tuple(row[g] for g in scope)]
         row = self.genome.canonical(row[None])[0]
         return float(self.evaluate(row[None])[0]), row
+
+
+def align(tables: Sequence[CostTable]) -> list[CostTable]:
+    """The same costs over the same slots, each slot a function of all genes that it reads in any of them.
+
+    A slot may read more genes in one cost than in another: a classifier takes the same MACs at every input resolution,
+    but not always the same time.
+    """
+    scopes = [tuple(sorted(set().union(*reads))) for reads in zip(*(table.genes for table in tables), strict=True)]
+
+    def aligned(table: CostTable) -> CostTable:
+        if table.genes == tuple(scopes):
+            return table
+        num_options = table.genome.num_options
+        spread = [
+            np.broadcast_to(_align(genes, values, scope), [int(num_options[gene]) for gene in scope])
+            for genes, values, scope in zip(table.genes, table.tables, scopes, strict=True)
+        ]
+        return replace(table, genes=tuple(scopes), tables=tuple(spread))
+
+    return [aligned(table) for table in tables]
 
 
 def combine(tables: Sequence[CostTable], weights: Sequence[float], *, metric: str, unit: str = "") -> CostTable:

@@ -14,16 +14,23 @@ if TYPE_CHECKING:
 
 
 def validate(
-    table: Annotated[Path, typer.Argument(help="A table that `ofa measure` wrote.")],
+    table: Annotated[Path, typer.Argument(help="A table that `ofa measure` wrote, or a shipped device's name.")],
     rounds: Annotated[int | None, typer.Option(min=1, help="Samples of every network.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     json: JsonFlag = False,
 ) -> None:
     """Check a table, and measure the networks it was graded on again: drift, and its error then and now."""
-    from latency_tables.table import load_table
+    from latency_tables.published import NOTE
+    from latency_tables.shipped import find_table
+    from latency_tables.table import LatencyTable, load_table
     from latency_tables.validate import validate_table
+    from search_spaces.common.errors import UserError
 
-    loaded = load_table(table)
+    path = find_table(table)
+    loaded = load_table(path)
+    if not isinstance(loaded, LatencyTable):
+        hint = f"Its source: {loaded.source.title} ({loaded.source.where})"
+        raise UserError(f"this table of {loaded.device} cannot be validated: it was {NOTE}", file=path, hint=hint)
     result = validate_table(loaded, file=table, rounds=rounds, seed=seed)
     if json:
         emit(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from latency_tables.table import LatencyTable, load_table
+from latency_tables.table import Table, load_table
 from ofa.export.export import REPORT
 from ofa.export.export import SCHEMA as EXPORT_SCHEMA
 from ofa.export.reference import FILE as REFERENCE
@@ -40,7 +40,7 @@ class Sources:
     config: dict[str, Any]
     supernet: dict[str, Any] | None = None
     space: SearchSpace | None = None
-    tables: dict[str, LatencyTable] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
     records: Records | None = None
     predictor: Predictor | None = None
     search: dict[str, Any] | None = None

@@ -29,13 +29,15 @@ class Settings(pydantic.BaseModel):
 M = TypeVar("M", bound=pydantic.BaseModel)
 
 
-def load_yaml(path: Path | str) -> dict[str, Any]:
-    """The mapping in a YAML file. Duplicate keys are an error: the loser would vanish without a word."""
+def load_yaml(path: Path | str, *, what: str = "config file", holds: str = "sections") -> dict[str, Any]:
+    """The mapping in a YAML file; `what` names it in errors, and `holds` its parts. Duplicate keys are an error: the
+    loser would vanish without a word.
+    """
     path = Path(path)
     try:
         text = path.read_text()
     except FileNotFoundError:
-        raise UserError("no such config file", file=path) from None
+        raise UserError(f"no such {what}", file=path) from None
     except UnicodeDecodeError:
         raise UserError("cannot be read: not a text file", file=path) from None
     except OSError as error:
@@ -51,7 +53,7 @@ def load_yaml(path: Path | str) -> dict[str, Any]:
     if data is None:
         raise UserError("is empty", file=path)
     if not isinstance(data, dict):
-        raise UserError(f"holds a {type(data).__name__}, not a mapping of sections", file=path)
+        raise UserError(f"holds a {type(data).__name__}, not a mapping of {holds}", file=path)
     return data
 
 

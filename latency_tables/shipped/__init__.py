@@ -1,0 +1,33 @@
+"""The published tables that come with the package: one JSON file a device, found by the device's name.
+
+A table is added by importing the published files (`ofa import table`) into this folder; it says its source and licence.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from search_spaces.common.errors import UserError
+
+_FOLDER = Path(__file__).parent
+
+
+def shipped_devices() -> list[str]:
+    """The names of the devices whose tables are shipped."""
+    return sorted(path.stem for path in _FOLDER.glob("*.json"))
+
+
+def find_table(text: Path | str, *, key: str | None = None) -> Path:
+    """The file that `text` means: a path that exists, else the table of a shipped device.
+
+    Raises `UserError`, which lists the shipped devices, if it is neither.
+    """
+    path, devices = Path(text), shipped_devices()
+    if path.exists():
+        return path
+    if str(text) in devices:
+        return _FOLDER / f"{text}.json"
+    near = difflib.get_close_matches(path.stem, devices, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise UserError("no such latency table", file=path, key=key, hint=f"{hint}Shipped devices: {', '.join(devices)}")
