@@ -45,7 +45,7 @@ class Lane:
 class Comparison:
     """The ratio of a lane to its base, from pairs of the same repetition.
 
-    `time`: seconds an operation over those of the base (`wanted`: at most). `rate`: operations a second over those of
+    `time`: seconds a repetition over those of the base (`wanted`: at most). `rate`: operations a second over those of
     the base (`wanted`: at least). With `groups`, repetition r belongs to group r modulo `groups` (say, a subnet); the
     result is the mean over groups of the group's median.
     """
@@ -60,11 +60,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Check:
-    """Something that is right or wrong, beside what is fast or slow."""
+    """Something that is right or wrong, beside what is fast or slow (`met` None: only told)."""
 
     title: str
     found: str
-    met: bool
+    met: bool | None = None
 
 
 class Session(Protocol):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+_MET = {True: "yes", False: "**no**", None: ""}
+
 
 def markdown(results: dict[str, Any]) -> str:
     """The whole page."""
@@ -50,7 +52,7 @@ def _checks(results: dict[str, Any]) -> Iterator[str]:
     yield "| item | check | found | met |"
     yield "|---|---|---|---|"
     for key, check in rows:
-        yield f"| {key} | {check['title']} | {check['found']} | {'yes' if check['met'] else '**no**'} |"
+        yield f"| {key} | {check['title']} | {check['found']} | {_MET[check['met']]} |"
     yield ""
 
 
@@ -88,7 +90,7 @@ def _wanted(row: dict[str, Any]) -> str:
     if row["wanted"] is None:
         return ""
     sign = "<=" if row["kind"] == "time" else ">="
-    return f"{sign} {row['wanted']:g}: {'yes' if row['met'] else '**no**'}"
+    return f"{sign} {row['wanted']:g}: {_MET[row['met']]}"
 
 
 def number(value: float) -> str:

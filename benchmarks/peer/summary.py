@@ -12,17 +12,16 @@ from benchmarks.peer.item import Comparison, Lane, Record
 
 def summarise_lane(lane: Lane, records: Sequence[Record], peak_rss_mib: float) -> dict[str, Any]:
     """Seconds of every repetition, their median and range, operations a second, and what else each returned."""
-    seconds = [record["seconds"] for record in records]
-    counts = [record.get("count", 1) for record in records]
+    seconds = [_seconds(record) for record in records]
     return {
         "title": lane.title,
         "process": lane.process,
         "repeats": len(records),
         "seconds": seconds,
-        "count": counts,
+        "count": [record.get("count", 1) for record in records],
         "median_s": statistics.median(seconds),
         "range_s": [min(seconds), max(seconds)],
-        "per_second": statistics.median([count / max(s, 1e-12) for s, count in zip(seconds, counts, strict=True)]),
+        "per_second": statistics.median([_rate(record) for record in records]),
         "peak_rss_mib": round(peak_rss_mib, 1),
         "records": [{key: value for key, value in record.items() if _is_small(key, value)} for record in records],
     }
@@ -30,8 +29,8 @@ def summarise_lane(lane: Lane, records: Sequence[Record], peak_rss_mib: float) -
 
 def compare(comparison: Comparison, lane: Sequence[Record], base: Sequence[Record]) -> dict[str, Any]:
     """The ratio over the repetitions that both have: median of the pairs and their range, or mean over groups."""
-    pairs = [_cost(one) / _cost(other) for one, other in zip(lane, base, strict=False)]
-    ratios = pairs if comparison.kind == "time" else [1 / pair for pair in pairs]
+    measure = _seconds if comparison.kind == "time" else _rate
+    ratios = [measure(one) / measure(other) for one, other in zip(lane, base, strict=False)]
     if comparison.groups is None:
         ratio, spread = statistics.median(ratios), ratios
     else:
@@ -41,12 +40,16 @@ def compare(comparison: Comparison, lane: Sequence[Record], base: Sequence[Recor
     met = None
     if comparison.wanted is not None:
         met = ratio <= comparison.wanted if comparison.kind == "time" else ratio >= comparison.wanted
-    return {**asdict(comparison), "ratio": ratio, "range": [min(spread), max(spread)], "pairs": len(pairs), "met": met}
+    return {**asdict(comparison), "ratio": ratio, "range": [min(spread), max(spread)], "pairs": len(ratios), "met": met}
 
 
-def _cost(record: Record) -> float:
-    """Seconds an operation."""
-    return max(record["seconds"], 1e-12) / float(record.get("count", 1))
+def _seconds(record: Record) -> float:
+    return max(float(record["seconds"]), 1e-12)
+
+
+def _rate(record: Record) -> float:
+    """Operations a second."""
+    return float(record.get("count", 1)) / _seconds(record)
 
 
 def _is_small(key: str, value: Any) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from benchmarks.peer.item import Item, Options
-from benchmarks.peer.items import a_training, b_subnets, d_recalibration, e_counting
+from benchmarks.peer.items import a_training, b_subnets, c_search, d_recalibration, e_counting
 
 
 def all_items(options: Options) -> list[Item]:
     """Every item, in order."""
-    return [item for module in (a_training, b_subnets, d_recalibration, e_counting) for item in module.items(options)]
+    modules = (a_training, b_subnets, c_search, d_recalibration, e_counting)
+    return [item for module in modules for item in module.items(options)]
