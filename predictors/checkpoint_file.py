@@ -8,6 +8,7 @@ added to its output. Either may be wrapped in `{"state_dict": ...}`.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     import torch
 
 Naming = Literal["tutorial", "library"]
+
+#: what a file names that is no tensor, in the reader's words
+_FOREIGN = (re.compile(r"add_safe_globals\(\[([\w.]+)\]\)"), re.compile(r"GLOBAL ([\w.]+)"))
 
 _FORMS = "Known: 0.weight, 0.bias, 2.weight, ..., or base_acc, layers.0.0.weight, layers.0.0.bias, ..., layers.N.weight"
 
@@ -59,20 +63,24 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise UserError("is a folder, not a file" if path.is_dir() else "no such file", file=path)
     try:
-        data = torch.load(path, weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about files that it then refuses
+            data = torch.load(path, weights_only=True, map_location="cpu")
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror or error}", file=path) from None
-    except Exception as error:  # whatever a damaged or hostile file makes of the reader
-        if "weights_only" in str(error) or "Weights only" in str(error):
-            raise UserError("holds more than tensors (pickled code or objects): not read", file=path) from None
-        raise UserError("is not a whole file of torch.save", file=path) from None
+    except Exception as error:  # zip, pickle and torch raise several kinds for files that are not whole
+        foreign = next((match[1] for pattern in _FOREIGN if (match := pattern.search(str(error)))), None)
+        if foreign is None or foreign.startswith("torch._utils._rebuild"):  # the name of a cut-off file is cut off too
+            raise UserError("truncated, damaged or not a file of torch.save", file=path) from None
+        what = f"holds more than tensors: it refers to {foreign}, which loading would have to run"
+        raise UserError(what, file=path, hint="Nothing was run") from None
     if isinstance(data, Mapping) and isinstance(data.get("state_dict"), Mapping):
         data = data["state_dict"]
     if not isinstance(data, Mapping) or not data:
         raise UserError("holds no named tensors", file=path, hint="Expected the state dict of an accuracy predictor")
     if strange := [str(name) for name, value in data.items() if not isinstance(value, torch.Tensor)]:
         raise UserError(f"not tensors: {', '.join(strange)}", file=path)
-    return {str(name): value for name, value in data.items()}
+    return {str(name).removeprefix("module."): value for name, value in data.items()}  # the prefix of DataParallel
 
 
 def _naming(tensors: Mapping[str, Any], path: Path) -> Naming:

@@ -121,24 +121,22 @@ def _inputs(
     num = checkpoint.model.num_features
     if resolutions is not None:
         _check_resolutions(resolutions)
-    if name is not None:
-        space = _space(name, width_mult)
-        if space.family not in LAYOUTS[layout]:
-            raise _no_layout(space, layout)
-        others = _num_others(space, layout)
-    else:
-        space, others = _fitting(checkpoint.path, num, layout, None if resolutions is None else len(resolutions))
-        space = space if width_mult is None else _space(space.name, width_mult)
-    sizes = RESOLUTIONS.get((layout, space.family)) if resolutions is None else tuple(resolutions)
+    if name is None:
+        name = _fitting(checkpoint.path, num, layout, None if resolutions is None else len(resolutions))
+    space = _space(name, width_mult)
+    if space.family not in LAYOUTS[layout]:
+        raise _no_layout(space, layout)
+    others = _num_others(space, layout)
     if others >= num or (resolutions is not None and others + len(resolutions) != num):
-        given = "at least one resolution" if resolutions is None else f"{len(resolutions)} resolutions"
+        wanted = f"{others + 1} or more" if resolutions is None else others + len(resolutions)
+        given = "" if resolutions is None else f" with {_counted(len(resolutions))}"
         raise UserError(
-            f"the first layer has {num} inputs, but the {layout} layout of {space.name} with {given} has "
-            f"{others + (1 if resolutions is None else len(resolutions))}{' or more' if resolutions is None else ''}",
+            f"the first layer has {num} inputs, but the {layout} layout of {space.name}{given} has {wanted}",
             file=checkpoint.path,
             hint=_choices(num),
         )
-    if sizes is None or others + len(sizes) != num:
+    sizes = RESOLUTIONS.get((layout, space.family), ()) if resolutions is None else tuple(resolutions)
+    if others + len(sizes) != num:
         raise UserError(
             f"{num - others} of the {num} inputs are image sizes, and the file does not say which",
             file=checkpoint.path,
@@ -157,19 +155,19 @@ def _space(name: str, width_mult: float | None) -> SearchSpace:
     return get_space({"name": name} if width is None else {"name": name, "width_mult": width}, key="--space")
 
 
-def _fitting(path: Path, num: int, layout: Naming, num_resolutions: int | None) -> tuple[SearchSpace, int]:
-    """The one published space whose inputs are `num`, and how many of them are no image sizes."""
+def _fitting(path: Path, num: int, layout: Naming, num_resolutions: int | None) -> str:
+    """The name of the one published space that has `num` inputs."""
     fits = [
-        (space, others)
+        (space.name, num - others)
         for space, others in _candidates(layout)
         if 1 <= num - others <= _MOST_RESOLUTIONS and num_resolutions in (None, num - others)
     ]
     if len(fits) == 1:
-        return fits[0]
+        return fits[0][0]
     if fits:
-        listed = " or ".join(f"{space.name} with {num - others} resolutions" for space, others in fits)
+        listed = " or ".join(f"{name} with {_counted(left)}" for name, left in fits)
         raise UserError(f"{num} inputs may be those of {listed}", file=path, key="--space", hint="Name the space")
-    given = "" if num_resolutions is None else f" and {num_resolutions} resolutions"
+    given = "" if num_resolutions is None else f" and {_counted(num_resolutions)}"
     raise UserError(f"no published space has {num} inputs in the {layout} layout{given}", file=path, hint=_choices(num))
 
 
@@ -185,8 +183,9 @@ def _num_others(space: SearchSpace, layout: Naming) -> int:
 
 
 def _columns(space: SearchSpace, group: str) -> list[str]:
-    """Columns of the choices of a group, in order, each with its options in order."""
-    names = [name for name, choice in space.genome.choices.items() if choice.group == group]
+    """Columns of the choices of a group by their index, each with its options in order."""
+    entries = [choice for choice in space.genome.choices.values() if choice.group == group]
+    names = [choice.name for choice in sorted(entries, key=lambda choice: choice.index or 0)]
     return [column_name(name, value) for name in names for value in space.genome.option_values(name).tolist()]
 
 
@@ -194,7 +193,7 @@ def _choices(num: int) -> str:
     """What `num` inputs could be, or what there is at all."""
     known = [(layout, space, others) for layout in LAYOUTS for space, others in _candidates(layout)]
     fitting = [
-        f"--layout {layout} --space {space.name} with {num - others} resolutions"
+        f"--layout {layout} --space {space.name} with {_counted(num - others)}"
         for layout, space, others in known
         if 1 <= num - others <= _MOST_RESOLUTIONS
     ]
@@ -236,6 +235,10 @@ def _check_outputs(predictor: Predictor, space: SearchSpace, checkpoint: Predict
 def network_text(model: ReluMLP) -> str:
     """The network in a word: `128-400-400-400-1`."""
     return "-".join(map(str, (model.num_features, *model.hidden, 1)))
+
+
+def _counted(num: int) -> str:
+    return f"{num} resolution{'' if num == 1 else 's'}"
 
 
 def _words(values: Sequence[Any]) -> str:
