@@ -66,9 +66,9 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about files that it then refuses
             data = torch.load(path, weights_only=True, map_location="cpu")
-    except OSError as error:
+    except PermissionError as error:
         raise UserError(f"cannot be read: {error.strerror or error}", file=path) from None
-    except Exception as error:  # zip, pickle and torch raise several kinds for files that are not whole
+    except Exception as error:  # zip, pickle and torch raise several kinds (OSError too) for files that are not whole
         foreign = next((match[1] for pattern in _FOREIGN if (match := pattern.search(str(error)))), None)
         if foreign is None or foreign.startswith("torch._utils._rebuild"):  # the name of a cut-off file is cut off too
             raise UserError("truncated, damaged or not a file of torch.save", file=path) from None
