@@ -1,10 +1,11 @@
 # make quickstart   install into .venv, then train, measure, search and export on 5,000 real digits
 # make test         install the test extra, run the tests (test-slow: the minutes-long ones)
+# make peer         measure this project and the published once-for-all package in turn (an hour; ARGS=--short: minutes)
 # make lint         ruff and mypy
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow lint format clean
+.PHONY: quickstart test test-slow peer lint format clean
 
 quickstart: .venv/.installed-digits
 	$(BIN)/ofa run configs/quickstart.yaml
@@ -14,6 +15,9 @@ test: .venv/.installed-test
 
 test-slow: .venv/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+peer: .venv/.installed-test
+	$(BIN)/python -m benchmarks.peer $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ SUBNETS = 20
 
 
 def items(options: Options) -> list[Item]:
-    sides = (32, 64) if options.short else (64, 224)
+    sides = (64,) if options.short else (64, 224)
     return [make(side, options) for make in (_step, _overhead) for side in sides]
 
 
