@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from search_spaces import SearchSpace
-from search_spaces.common.errors import UserError
 from search_spaces.operators import MBConv, Operator
 
 #: family -> the space that its published tables are of, at some width multiplier
@@ -60,16 +59,7 @@ def parse_operator(text: str) -> OperatorText | None:
 
 
 def operator_texts(space: SearchSpace) -> dict[str, tuple[str, ...]]:
-    """For every operator of `space` by its key, the strings that together are this operator.
-
-    Raises `UserError` for a space of a family that such tables do not exist for.
-    """
-    if space.family not in _WRITERS:
-        raise UserError(
-            f"tables of this form are of {' and '.join(SPACES.values())}, not of the family {space.family!r}",
-            key="--space",
-            value=space.name,
-        )
+    """For every operator of `space` by its key, the strings that together are it. The family is one of `SPACES`."""
     write = _WRITERS[space.family]
     return {op.key: write(slot.name, op) for slot in space.slots for op in space.slot_operators(slot)}
 

@@ -16,13 +16,22 @@ def tables_section(report: Report) -> Markup | None:
     """The certificate of every latency table."""
     if not report["devices"]:
         return None
-    parts = [_certificate(name, device, index) for index, (name, device) in enumerate(report["devices"].items())]
+    devices = report["devices"]
+    parts = [
+        _certificate(name, device, index) if device["published"] is None else _published_table(name, device)
+        for index, (name, device) in enumerate(devices.items())
+    ]
+    measured = any(device["published"] is None for device in devices.values())
     intro = (
         "A network's latency is predicted from its operators, each measured alone. These random networks took no part "
         "in making the table: the distance from the diagonal is its error. The corridor is ±10 %."
     )
     return tag(
-        "section", tag("h2", "Can the latency tables be trusted?"), tag("p", intro, class_="note"), parts, id="tables"
+        "section",
+        tag("h2", "Can the latency tables be trusted?"),
+        tag("p", intro, class_="note") if measured else None,
+        parts,
+        id="tables",
     )
 
 
@@ -123,17 +132,35 @@ def _certificate(name: str, device: Report, index: int) -> Markup:
         ("runtime", f"{machine['runtime']} {machine['runtime_version']}, {machine['precision']}"),
         ("measured", f"{device['created']}, {text.share(device['conditions']['disturbed'], 1)} of samples disturbed"),
     ]
-    if device["range_ms"] is not None:
-        low, high = device["range_ms"]
-        facts.insert(5, ("range of the space", f"{text.milliseconds(low)} to {text.milliseconds(high)}"))
-    table = tag(
-        "table",
-        tag(
-            "tbody",
-            [tag("tr", tag("th", label, scope="row"), tag("td", value, class_="text")) for label, value in facts],
-        ),
-    )
-    return join(tag("h3", name), tag("div", tag("figure", chart), table, class_="pair"))
+    facts[5:5] = _range(device)
+    return join(tag("h3", name), tag("div", tag("figure", chart), _facts(facts), class_="pair"))
+
+
+def _published_table(name: str, device: Report) -> Markup:
+    """A table without a certificate: what is known is who says so."""
+    published = device["published"]
+    facts = [
+        ("error", f"not known: {published['note']}"),
+        ("device", published["device"]),
+        ("operators", str(device["num_operators"])),
+        *_range(device),
+        ("what", published["source"]["title"]),
+        ("from", published["source"]["where"]),
+        ("licence", published["licence"]),
+    ]
+    return join(tag("h3", name), _facts(facts))
+
+
+def _range(device: Report) -> list[tuple[str, str]]:
+    if device["range_ms"] is None:
+        return []
+    low, high = device["range_ms"]
+    return [("range of the space", f"{text.milliseconds(low)} to {text.milliseconds(high)}")]
+
+
+def _facts(facts: list[tuple[str, str]]) -> Markup:
+    rows = [tag("tr", tag("th", label, scope="row"), tag("td", value, class_="text")) for label, value in facts]
+    return tag("table", tag("tbody", rows))
 
 
 def _checked(checked: list[Report]) -> Markup | None:

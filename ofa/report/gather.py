@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from latency_tables.published import PublishedTable
 from ofa.export.layers import describe_layers, exact_costs
 from ofa.export.winners import FOLDER
 from ofa.report.sources import Sources, read_sources
@@ -89,15 +90,23 @@ def _space(found: Sources) -> dict[str, Any] | None:
 
 
 def _device(found: Sources, name: str, cost: CostTable | None) -> dict[str, Any]:
+    """What a table says of itself: how it was measured and its error, or (`published`) who published it."""
     table = found.tables[name]
+    range_ms = None if cost is None else [cost.minimum()[0], cost.maximum()[0]]
+    if isinstance(table, PublishedTable):
+        keys = {"device", "note", "licence", "source"}
+        num_operators = sum(map(len, table.entries.values()))
+        published = table.model_dump(mode="json", include=keys)
+        return {"published": published, "num_operators": num_operators, "range_ms": range_ms}
     heldout = table.heldout
     return {
+        "published": None,
         "machine": table.device.model_dump(mode="json"),
         "created": table.created,
         "num_operators": len(table.entries),
         "correction": table.correction.model_dump(mode="json"),
         "conditions": table.conditions.model_dump(mode="json"),
-        "range_ms": None if cost is None else [cost.minimum()[0], cost.maximum()[0]],
+        "range_ms": range_ms,
         "heldout": {
             "mape": heldout.mape,
             "share_within_10": heldout.within_10,

@@ -3,8 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
+from latency_tables.once_for_all.operators import operator_texts
 from latency_tables.settings import DeviceSettings
 from latency_tables.table import LatencyTable, load_table
 from search_spaces import SearchSpace, get_space
@@ -36,6 +39,26 @@ def table_file(tiny: SearchSpace, tmp_path_factory: pytest.TempPathFactory) -> P
     path = tmp_path_factory.mktemp("tables") / "here.json"
     measure_table(tiny, hasty(), path=path)
     return path
+
+
+def write_lookup_files(folder: Path, space: SearchSpace) -> dict[int, Path]:
+    """Once-for-all's YAML files of a space, one a resolution, with random values."""
+    rng = np.random.default_rng(0)
+    files = {}
+    for side in space.genome.option_values("resolution").tolist():
+        lines: dict[str, object] = {}
+        for texts in operator_texts(space.restrict(resolution=[side])).values():
+            for text in texts:
+                mean = float(rng.uniform(0.1, 2.0))
+                lines[text] = {"count": int(rng.integers(50, 100)), "mean": mean, "std": float(rng.uniform(0, mean))}
+        files[side] = folder / f"{side}_table.yaml"
+        files[side].write_text(yaml.safe_dump(lines))
+    return files
+
+
+@pytest.fixture(scope="session")
+def write_lookup() -> Callable[..., dict[int, Path]]:
+    return write_lookup_files
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from latency_tables.identity import SpaceIdentity
+from latency_tables.published import PublishedTable
 from ofa.report import text
 from ofa.report.report import write_report
 from ofa.report.terminal import print_report
@@ -136,6 +138,22 @@ def test_grades_curves_splits_and_the_command(written: tuple[dict[str, Any], str
         assert split["sha256"][:16] in page.text
     assert report["reproduce"]["command"] in page.text and "bootstrap" in page.text
     assert "opened 2 times for 2 networks" in page.text
+
+
+def test_a_published_table_has_no_error_figure(run) -> None:
+    entry = {"mean_ms": 0.01, "std_ms": 0.0, "count": 1}
+    entries = {
+        side: dict.fromkeys(run.space.restrict(resolution=[side]).operators(), entry)
+        for side in run.space.genome.option_values("resolution").tolist()
+    }
+    source = {"title": "Invented <b>", "where": "nowhere", "files": {}}
+    facts = {"device": "phone", "licence": "CC0-1.0", "source": source, "space": SpaceIdentity.of(run.space)}
+    PublishedTable.model_validate({**facts, "entries": entries}).save(run.folder / "tables" / "here.json")
+    device = write_report(run.folder)["devices"]["here"]
+    assert device["published"]["note"] == "published, not measured here" and "heldout" not in device
+    page = Page((run.folder / "report.html").read_text())
+    assert "not known: published, not measured here" in page.text and "Invented <b>" in page.text
+    assert "mean absolute error" not in page.text and "took no part in making the table" not in page.text
 
 
 def test_an_exported_file_over_its_budget_is_marked(run) -> None:
