@@ -7,7 +7,6 @@ from typing import Any
 
 from benchmarks.peer import architectures
 from benchmarks.peer.item import Comparison, Item, Lane, Options, Part
-from benchmarks.peer.ours.subnets import CAN_SHARE
 
 #: At least so many times the peer's rate.
 WANTED = 20
@@ -50,11 +49,14 @@ def _extract(options: Options) -> Item:
     lanes = [
         Lane("peer", "peer, get_active_subnet with weights", "peer", "extract", theirs),
         Lane("ours", "ours, a copy of the weights", "ours", "extract", ours),
+        Lane("shared", "ours, sharing the supernet's weights", "ours", "extract_shared", ours),
+        Lane("shared-first", "ours, sharing, the first of a supernet", "ours", "extract_shared_at_first", ours),
     ]
-    comparisons = [Comparison("extraction with weights", "ours", "peer", "rate", WANTED)]
-    if CAN_SHARE:
-        lanes.append(Lane("shared", "ours, sharing the supernet's weights", "ours", "extract_shared", ours))
-        comparisons.append(Comparison("extraction, sharing weights", "shared", "peer", "rate"))
+    comparisons = [
+        Comparison("extraction with weights", "ours", "peer", "rate", WANTED),
+        Comparison("extraction, sharing weights", "shared", "peer", "rate", WANTED),
+        Comparison("extraction, sharing weights, at first", "shared-first", "peer", "rate"),
+    ]
     return Item(
         key="b-extract",
         title=f"extracting {num} subnets, MobileNetV3 width 1.0",

@@ -11,7 +11,7 @@ from search_spaces import Architecture
 from search_spaces.supernet import build_supernet
 from trainers.data import load_data
 from trainers.evaluation import evaluate_architecture
-from trainers.settings import DataSettings
+from trainers.settings_data import DataSettings
 
 #: Random images have no classes; a few keep the splits small.
 NUM_CLASSES = 10

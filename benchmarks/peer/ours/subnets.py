@@ -3,8 +3,7 @@ function of images and architecture."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,9 @@ from search_spaces.supernet import Supernet, build_supernet
 
 Described = Sequence[Mapping[str, Any]]
 
-#: `extract(..., share=True)`: views of the supernet's weights instead of copies.
-CAN_SHARE = "share" in inspect.signature(Supernet.extract).parameters
-
 
 class Subnets:
-    """Width 1.0, 1000 classes, all published resolutions. Memories of earlier subnets are emptied before every task."""
+    """Width 1.0, 1000 classes, all published resolutions."""
 
     def __init__(self) -> None:
         self.supernet = build_supernet(space_of(), seed=0)
@@ -46,21 +42,26 @@ class Subnets:
 
     def extract(self, subnets: Described) -> dict[str, Any]:
         """Plain networks with weights of their own."""
-        return self._extract(subnets, self.supernet.extract)
+        return _extracted(self.supernet, subnets, share=False)
 
     def extract_shared(self, subnets: Described) -> dict[str, Any]:
         """Plain networks that share their weights with the supernet."""
-        return self._extract(subnets, lambda architecture: self.supernet.extract(architecture, share=True))  # type: ignore[call-arg]
+        return _extracted(self.supernet, subnets, share=True)
 
-    def _extract(self, subnets: Described, extract: Callable[[Architecture], Any]) -> dict[str, Any]:
-        self.supernet.space = space_of()  # which has described no subnet yet
-        chosen = _architectures(subnets)
+    def extract_shared_at_first(self, subnets: Described) -> dict[str, Any]:
+        """The same from a supernet that no subnet was extracted from before."""
+        return _extracted(build_supernet(space_of(), seed=0), subnets, share=True)
 
-        def run() -> None:
-            for architecture in chosen:
-                extract(architecture)
 
-        return {"seconds": timed(run)[0], "count": len(chosen)}
+def _extracted(supernet: Supernet, subnets: Described, *, share: bool) -> dict[str, Any]:
+    supernet.space = space_of()  # which has described no subnet yet
+    chosen = _architectures(subnets)
+
+    def run() -> None:
+        for architecture in chosen:
+            supernet.extract(architecture, share=share)
+
+    return {"seconds": timed(run)[0], "count": len(chosen)}
 
 
 def _architectures(subnets: Described) -> list[Architecture]:
