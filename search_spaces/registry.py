@@ -16,6 +16,7 @@ from search_spaces.space import SearchSpace
 FAMILIES = {
     "mobilenet_v3": ("search_spaces.families.mobilenet_v3", "MobileNetV3Settings"),
     "proxyless_nas": ("search_spaces.families.proxyless_nas", "ProxylessNASSettings"),
+    "resnet": ("search_spaces.families.resnet", "ResNetSettings"),
 }
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from search_spaces.genome import Genome
-from search_spaces.space import Slot
+from search_spaces.operators import output_side
+from search_spaces.space import Choices, Slot
 
 
 @dataclass(frozen=True)
@@ -14,3 +17,11 @@ class Blueprint:
 
     genome: Genome
     slots: tuple[Slot, ...]
+
+
+def side_after(choices: Choices, strides: Sequence[int]) -> Any:
+    """Side of the map after layers of these strides, in pixels."""
+    side = choices["resolution"]
+    for stride in strides:
+        side = output_side(side, stride)
+    return side

@@ -16,14 +16,22 @@ import numpy as np
 import pydantic
 
 from search_spaces.common.settings import Settings
+from search_spaces.families.base import side_after
+from search_spaces.families.settings import (
+    Dropout,
+    Factor,
+    Positive,
+    Side,
+    ascending,
+    check_per_stage,
+    check_resolution,
+    whole,
+)
 from search_spaces.genome import Choice, Gene, Genome
-from search_spaces.operators import NORM_EPS, Conv, MBConv, make_divisible, output_side
+from search_spaces.operators import NORM_EPS, Conv, MBConv, make_divisible
 from search_spaces.space import Choices, Slot
 
 Activation = Literal["relu", "relu6", "hard_swish"]
-Positive = Annotated[int, pydantic.Field(ge=1)]
-Side = Annotated[int, pydantic.Field(ge=8)]
-Fraction = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 
 class InvertedResidualSettings(Settings):
@@ -36,7 +44,7 @@ class InvertedResidualSettings(Settings):
     kernel: tuple[Positive, ...] = (3, 5, 7)
     expand: tuple[Annotated[float, pydantic.Field(ge=1)], ...] = (3, 4, 6)
     depth: tuple[Positive, ...] = (2, 3, 4)
-    width_mult: Annotated[float, pydantic.Field(gt=0)] = 1.0
+    width_mult: Factor = 1.0
     stem_channels: Positive
     stem_kernel: Positive = 3
     stem_stride: Positive = 2
@@ -45,7 +53,7 @@ class InvertedResidualSettings(Settings):
     widths: tuple[Positive, ...]
     strides: tuple[Positive, ...]
     feature_channels: Positive = 1280
-    dropout: Fraction = 0.1
+    dropout: Dropout = 0.1
 
     @pydantic.field_validator("resolution", "kernel", "expand", "depth")
     @classmethod
@@ -67,10 +75,7 @@ class InvertedResidualSettings(Settings):
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> InvertedResidualSettings:
         for key in self.per_stage:
-            if len(getattr(self, key)) != len(self.widths):
-                raise ValueError(
-                    f"{key} needs one entry per stage: widths has {len(self.widths)}, {key} {len(getattr(self, key))}"
-                )
+            check_per_stage(key, getattr(self, key), len(self.widths))
         if self.stem_kernel % 2 == 0:
             raise ValueError("stem_kernel must be odd")
         check_resolution(self.resolution, math.prod(self.strides) * self.stem_stride * self.first_stride)
@@ -79,25 +84,6 @@ class InvertedResidualSettings(Settings):
     def width(self, channels: int) -> int:
         """`channels` as wide as this network has them."""
         return int(make_divisible(channels * self.width_mult))
-
-
-def ascending(values: tuple[float, ...]) -> tuple[float, ...]:
-    """The options of an elastic dimension, checked."""
-    if not values or list(values) != sorted(set(values)):
-        raise ValueError("must be one or more values, ascending and without repeats")
-    return values
-
-
-def whole(values: tuple[float, ...]) -> tuple[float, ...]:
-    """3 for 3.0, so that equal settings are written alike."""
-    return tuple(int(value) if float(value).is_integer() else value for value in values)
-
-
-def check_resolution(resolutions: Sequence[int], total_stride: int) -> None:
-    if min(resolutions) < total_stride / 2:
-        raise ValueError(
-            f"resolution {min(resolutions)} is too small for a total stride of {total_stride}: use smaller strides"
-        )
 
 
 @dataclass(frozen=True)
@@ -199,14 +185,6 @@ def trunk(
             strides, channels = (*strides, stride) if place == 0 else strides, stage.out_channels
         start += max(stage.depths)
     return Trunk(tuple(slots), channels, strides)
-
-
-def side_after(choices: Choices, strides: Sequence[int]) -> Any:
-    """Side of the map after layers of these strides, in pixels."""
-    side = choices["resolution"]
-    for stride in strides:
-        side = output_side(side, stride)
-    return side
 
 
 def _deep(stage: int, place: int, choices: Choices) -> Any:

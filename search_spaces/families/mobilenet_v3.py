@@ -11,16 +11,15 @@ from typing import ClassVar, Literal
 
 import pydantic
 
-from search_spaces.families.base import Blueprint
+from search_spaces.families.base import Blueprint, side_after
 from search_spaces.families.inverted_residual import (
     Activation,
     InvertedResidualSettings,
-    Positive,
     Stage,
     genome,
-    side_after,
     trunk,
 )
+from search_spaces.families.settings import Positive
 from search_spaces.operators import Classifier, Conv, PoolConv
 from search_spaces.space import Choices, Slot
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from search_spaces.families.base import Blueprint
+from search_spaces.families.base import Blueprint, side_after
 from search_spaces.families.inverted_residual import (
     InvertedResidualSettings,
-    Positive,
     Stage,
     genome,
-    side_after,
     trunk,
 )
+from search_spaces.families.settings import Positive
 from search_spaces.operators import Conv, PoolClassifier
 from search_spaces.space import Choices, Slot
 

@@ -15,6 +15,10 @@ from search_spaces.supernet import Supernet, build_supernet
 
 NUM_SUBNETS = 50
 
+#: A ResNet made narrow as a whole rounds the options of its widths and expand ratios to the same few channels: its
+#: stages are made narrow instead, and its stem stays as it is.
+NARROWED = {"ofa_resnet50": {"widths": [64, 80, 112, 160]}}
+
 
 def small_space(name: str) -> SearchSpace:
     """THE RULE. Only resolutions up to 64 px count, or 16, 32, 48 and 64 px where there are none (a total stride of 32
@@ -22,7 +26,7 @@ def small_space(name: str) -> SearchSpace:
     """
     settings = get_space({"name": name}).settings
     sides = [side for side in settings["resolution"] if side <= 64] or [16, 32, 48, 64]
-    overrides = {"name": name, "resolution": sides}
+    overrides = {"name": name, "resolution": sides, **NARROWED.get(name, {})}
     space = get_space(overrides, num_classes=10)
     while space.cost("params").maximum()[0] > 600_000:
         overrides["width_mult"] = overrides.get("width_mult", settings["width_mult"]) / 2

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,6 +28,11 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def close(output: torch.Tensor, expected: torch.Tensor, tolerance: float) -> bool:
+    """Equal to `tolerance`, relative where outputs are large (random statistics let residual networks grow)."""
+    return bool((output - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max())))
+
+
 # -- the extracted network is the active one ---------------------------------------------------------------------------
 
 
@@ -36,7 +42,7 @@ def test_extracted_output_equals_active_output(supernet, subnets, helpers):
     for architecture, network in subnets:
         x = helpers.images(architecture)
         active = supernet(x, architecture)
-        assert (network(x) - active).abs().max() <= 1e-5
+        assert close(network(x), active, 1e-5)
         spread.append(active.std())
     assert min(spread) > 1e-3  # the comparison is between numbers that say something
 
@@ -86,7 +92,7 @@ def test_largest_network_is_an_ordinary_module(space, supernet, subnets, helpers
     assert all("transform" in name for name in missing)
     x = helpers.images(architecture)
     with torch.no_grad():
-        assert torch.allclose(other(x, architecture), supernet(x, architecture), rtol=0, atol=1e-6)
+        assert close(other(x, architecture), supernet(x, architecture), 1e-6)
 
 
 def test_extracted_networks_hold_torch_modules_only(subnets):
@@ -111,6 +117,41 @@ def test_extracting_copies(space, helpers):
     assert not supernet.eval().extract(architecture).training
 
 
+def test_extracting_with_shared_weights(space, helpers):
+    """Equal to a copy, and to the active subnet after the weights have changed; no network changes another."""
+    supernet = build_supernet(space, seed=0).eval()
+    first, second = helpers.random_architectures(space, 2)
+    shared = supernet.extract(first, share=True)
+    x = torch.randn(2, space.in_channels, first.resolution, first.resolution)
+    with torch.no_grad():
+        assert torch.equal(shared(x), supernet.extract(first)(x))
+        supernet.extract(second, share=True)
+        for parameter in supernet.parameters():
+            parameter.mul_(1.5)
+        supernet.slots["stem"].norm.running_mean.add_(0.1)
+        again = supernet.extract(first, share=True)
+        torch.testing.assert_close(again(x), supernet(x, first), rtol=1e-4, atol=1e-5)
+    assert not again.training
+    assert supernet.train().extract(first, share=True).training
+
+
+def test_changing_the_graph_of_one_network_leaves_others_alone(space, helpers):
+    architecture = helpers.random_architectures(space, 1)[0]
+    supernet = build_supernet(space, seed=0).eval()
+    changed, kept = supernet.extract(architecture), supernet.extract(architecture)
+    output = next(node for node in changed.graph.nodes if node.op == "output")
+    with changed.graph.inserting_before(output):
+        doubled = changed.graph.call_function(operator.mul, (output.args[0], 2))
+    output.args = (doubled,)
+    changed.recompile()
+    x = torch.randn(2, space.in_channels, architecture.resolution, architecture.resolution)
+    with torch.no_grad():
+        expected = kept(x)
+        assert torch.equal(changed(x), 2 * expected)
+        assert torch.equal(copy.deepcopy(changed)(x), 2 * expected)
+        assert torch.equal(supernet.extract(architecture)(x), expected)
+
+
 def test_seeded_weights_leave_the_global_generator_alone(space):
     torch.manual_seed(7)
     state = torch.random.get_rng_state()
@@ -133,7 +174,7 @@ def test_sorting_channels_leaves_the_largest_network_unchanged(space, supernet, 
     x, small_x = helpers.images(largest).double(), helpers.images(smallest).double()
     before, small_before = model(x, largest), model(small_x, smallest)
     model.sort_channels()
-    assert torch.allclose(model(x, largest), before, rtol=0, atol=1e-9)
+    assert close(model(x, largest), before, 1e-9)
     assert not torch.allclose(model(small_x, smallest), small_before, rtol=0, atol=1e-3)
     state = copy.deepcopy(model.state_dict())
     model.sort_channels()
@@ -156,7 +197,7 @@ def test_sorting_channels_keeps_what_is_trained(space, supernet, helpers):
         model.sort_channels(trained)
         assert any(not torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
         for x, architecture, expected in zip(inputs, architectures, before, strict=True):
-            assert torch.allclose(model(x, architecture), expected, rtol=0, atol=1e-9)
+            assert close(model(x, architecture), expected, 1e-9)
 
 
 # -- costs against the extracted network -------------------------------------------------------------------------------
@@ -210,7 +251,7 @@ def test_flash_equals_the_bytes_of_the_folded_network(space, subnets, folded, he
     (architecture, network), (_, plain) = folded[0], subnets[0]
     x = helpers.images(architecture)
     with torch.no_grad():
-        assert torch.allclose(network(x), plain(x), atol=1e-4)
+        assert close(network(x), plain(x), 1e-4)
 
 
 class Liveness(fx.Interpreter):
@@ -219,7 +260,7 @@ class Liveness(fx.Interpreter):
     last node that reads it, or works in it, has run.
     """
 
-    ALLOCATES = (nn.Conv2d, nn.Linear, nn.AdaptiveAvgPool2d)
+    ALLOCATES = (nn.Conv2d, nn.Linear, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d)
 
     def peak(self, x: torch.Tensor) -> int:
         """Elements alive at once at the worst moment, for one image."""
