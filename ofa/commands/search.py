@@ -22,8 +22,12 @@ def search(
     space: Annotated[
         str | None, typer.Option(help="A space's name, or a config file; left out: the predictor's.")
     ] = None,
-    accuracy: Annotated[Path | None, typer.Option(help="The folder of an accuracy predictor (RUN/predictor).")] = None,
-    device: Annotated[list[str] | None, typer.Option(help="Latency tables: TABLE.json[,TABLE.json].")] = None,
+    accuracy: Annotated[
+        Path | None, typer.Option(help="The folder of an accuracy predictor: RUN/predictor, or an imported one.")
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="Latency tables: TABLE.json[,TABLE.json], or shipped ones: samsung_note10.")
+    ] = None,
     num: Annotated[int, typer.Option("-n", "--num", min=1, help="Candidates to keep.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of a search without a run.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32, float16 or int8: for peak_memory and flash.")] = "float32",
