@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from pydantic import Field, PrivateAttr
@@ -66,6 +66,11 @@ class PublishedTable(Settings):
     @property
     def resolutions(self) -> list[int]:
         return sorted(self.entries)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What is told of it where a measured table's error is told, JSON-able."""
+        return self.model_dump(mode="json", include={"device", "note", "licence", "source"})
 
     def cost(self, space: SearchSpace) -> CostTable:
         """Latency of every network of `space` in ms: the plain sum of the means of its operators.

@@ -94,10 +94,8 @@ def _device(found: Sources, name: str, cost: CostTable | None) -> dict[str, Any]
     table = found.tables[name]
     range_ms = None if cost is None else [cost.minimum()[0], cost.maximum()[0]]
     if isinstance(table, PublishedTable):
-        keys = {"device", "note", "licence", "source"}
         num_operators = sum(map(len, table.entries.values()))
-        published = table.model_dump(mode="json", include=keys)
-        return {"published": published, "num_operators": num_operators, "range_ms": range_ms}
+        return {"published": table.origin, "num_operators": num_operators, "range_ms": range_ms}
     heldout = table.heldout
     return {
         "published": None,

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latency_tables.published import PublishedTable
 from ofa.config import space_of
 from ofa.console import note
 from ofa.search.budgets import parse_max, resolve
@@ -56,6 +57,10 @@ def search_offline(
         "predictor": {
             "model": predictor.name,
             "published": None if predictor.published is None else asdict(predictor.published),
+        },
+        "devices": {
+            name: {"published": table.origin if isinstance(table, PublishedTable) else None}
+            for name, table in devices.items()
         },
         "limits": resolved.limits,
         "algorithm": ranked.algorithm,

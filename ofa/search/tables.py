@@ -48,6 +48,9 @@ def print_candidates(facts: Mapping[str, Any], *, explain: bool = False) -> None
     console.print(table)
     if (published := facts["predictor"]["published"]) is not None:
         console.print(f"{published['file']}: {published['note']}; no interval is known", highlight=False)
+    for device, about in facts["devices"].items():
+        if about["published"] is not None:
+            console.print(f"{device}: {about['published']['note']}; its error is not known", highlight=False)
     if explain:
         limited = {name: facts["contributions"][name] for name in limits}
         print_contributions(facts["candidates"][0]["key"], limited)

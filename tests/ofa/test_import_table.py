@@ -12,21 +12,25 @@ import yaml
 from latency_tables.once_for_all.operators import operator_texts
 from latency_tables.shipped import find_table
 from latency_tables.table import load_table
-from search_spaces import get_space
+from search_spaces import SearchSpace, get_space
 
 SIDES = [128, 224]
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    """Published files of MobileNetV3 at width 1: every operator takes 0.5 ms."""
-    space, paths = get_space({"name": "ofa_mobilenet_v3"}), []
-    for side in SIDES:
+def write(folder: Path, space: SearchSpace) -> list[Path]:
+    """Published files of a space: every operator takes 0.5 ms."""
+    paths = []
+    for side in space.genome.option_values("resolution").tolist():
         texts = operator_texts(space.restrict(resolution=[side])).values()
         lines = {text: {"count": 10, "mean": 0.5, "std": 0.1} for parts in texts for text in parts}
-        paths.append(tmp_path / f"{side}.yaml")
+        paths.append(folder / f"{side}.yaml")
         paths[-1].write_text(yaml.safe_dump(lines))
     return paths
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    return write(tmp_path, get_space({"name": "ofa_mobilenet_v3"}).restrict(resolution=SIDES))
 
 
 def test_import(ofa: Any, files: list[Path], tmp_path: Path) -> None:
@@ -103,3 +107,18 @@ def test_search_finds_the_shipped_device(refused: Any, finished: Path) -> None:
     assert "samsung_note10.json: this published latency table is of the space" in refused(*line, "samsung_note10")
     message = refused(*line, "samsung_note")
     assert "samsung_note: --device: no such latency table" in message and "Shipped devices: samsung_note10" in message
+
+
+def test_search_with_an_imported_table(ofa: Any, finished: Path, tmp_path: Path) -> None:
+    """On the predictor of a run, for the space of its config."""
+    space = SearchSpace.from_description(json.loads((finished / "supernet.json").read_text())["space"])
+    table = tmp_path / "phone.json"
+    line = ["import", "table", *write(tmp_path, space), "--device", "phone", "--unit", "ms", "-o", table]
+    assert ofa(*line, "--space", finished / "config.yaml").code == 0
+    line = ["search", "--accuracy", finished / "predictor", "--device", table, "--max", "latency=50%"]
+    answer = ofa(*line)
+    assert answer.code == 0 and "phone: published, not measured here; its error is not known" in answer.out
+    facts = json.loads(ofa(*line, "--json").out)
+    assert facts["devices"]["phone"]["published"]["note"] == "published, not measured here"
+    blocks = [network["predicted_costs"]["latency@phone"] / 0.5 for network in facts["candidates"]]
+    assert all(number == pytest.approx(round(number)) for number in blocks)
