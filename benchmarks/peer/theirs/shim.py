@@ -39,8 +39,7 @@ class _Refusing(MetaPathFinder):
 
 def _prepare() -> None:
     sys.meta_path.insert(0, _Refusing())
-    original_load = yaml.load
-    yaml.load = lambda stream, Loader=yaml.SafeLoader: original_load(stream, Loader)
+    yaml.load = functools.partial(yaml.load, Loader=yaml.SafeLoader)
     six = types.ModuleType("torch._six")
     six.string_classes = (str, bytes)  # type: ignore[attr-defined]
     sys.modules.setdefault("torch._six", six)
