@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx
@@ -109,12 +109,8 @@ def _conv(graph: _Graph, leaf: nn.Conv2d, node: fx.Node, x: str) -> str:
     inputs = [x, graph.weight(f"{node.target}.weight", leaf.weight)]
     if leaf.bias is not None:
         inputs.append(graph.weight(f"{node.target}.bias", leaf.bias))
-    sides = [
-        (side + before + after - dilation * (kernel - 1) - 1) // stride + 1
-        for side, before, after, dilation, kernel, stride in zip(
-            graph.shapes[x][2:], (top, left), (bottom, right), leaf.dilation, leaf.kernel_size, leaf.stride, strict=True
-        )
-    ]
+    pads = ((top, bottom), (left, right))
+    sides = _windows(graph.shapes[x], leaf.kernel_size, leaf.stride, pads, leaf.dilation)
     return graph.add(
         "Conv",
         inputs,
@@ -126,6 +122,18 @@ def _conv(graph: _Graph, leaf: nn.Conv2d, node: fx.Node, x: str) -> str:
         pads=[top, left, bottom, right],
         group=leaf.groups,
     )
+
+
+def _windows(
+    shape: Shape,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+    dilation: Sequence[int] = (1, 1),
+) -> list[int]:
+    """Height and width of what a window slid over images of `shape` gives; `pads` before and after each side."""
+    parts = zip(shape[2:], kernel, stride, pads, dilation, strict=True)
+    return [(side + sum(pad) - d * (k - 1) - 1) // step + 1 for side, k, step, pad, d in parts]
 
 
 def _batch_norm(graph: _Graph, leaf: nn.BatchNorm2d, node: fx.Node, x: str) -> str:
@@ -151,6 +159,52 @@ def _linear(graph: _Graph, leaf: nn.Linear, node: fx.Node, x: str) -> str:
     return graph.add("Gemm", inputs, node.name, (1, leaf.out_features), transB=1)
 
 
+def _max_pool(graph: _Graph, leaf: nn.MaxPool2d, node: fx.Node, x: str) -> str:
+    if leaf.ceil_mode or leaf.return_indices:
+        raise _unknown("MaxPool2d with ceil_mode or return_indices", str(node.target))
+    kernel, padding, dilation = _pair(leaf.kernel_size), _pair(leaf.padding), _pair(leaf.dilation)
+    stride = _pair(leaf.stride)
+    sides = _windows(graph.shapes[x], kernel, stride, [(pad, pad) for pad in padding], dilation)
+    shape = (*graph.shapes[x][:2], *sides)
+    return graph.add(
+        "MaxPool",
+        [x],
+        node.name,
+        shape,
+        kernel_shape=kernel,
+        strides=stride,
+        pads=[*padding, *padding],
+        dilations=dilation,
+    )
+
+
+def _average_pool(graph: _Graph, leaf: nn.AvgPool2d, node: fx.Node, x: str) -> str:
+    """With `ceil_mode`, windows over the far edge average what is there: written out as padding that does not count,
+    which leaves a runtime nothing to interpret.
+    """
+    if any(_pair(leaf.padding)) or leaf.divisor_override is not None:
+        raise _unknown("AvgPool2d with padding or divisor_override", str(node.target))
+    kernel, stride = _pair(leaf.kernel_size), _pair(leaf.stride)
+    sides = _windows(graph.shapes[x], kernel, stride, [(0, 0), (0, 0)])
+    ends = [0, 0]
+    if leaf.ceil_mode:
+        for axis, side in enumerate(graph.shapes[x][2:]):
+            if sides[axis] * stride[axis] < side and (sides[axis] - 1) * stride[axis] + kernel[axis] < side:
+                sides[axis] += 1  # one more window begins inside, and the last one did not reach the edge
+                ends[axis] = (sides[axis] - 1) * stride[axis] + kernel[axis] - side
+    shape = (*graph.shapes[x][:2], *sides)
+    return graph.add(
+        "AveragePool",
+        [x],
+        node.name,
+        shape,
+        kernel_shape=kernel,
+        strides=stride,
+        pads=[0, 0, *ends],
+        count_include_pad=0,
+    )
+
+
 def _pool(graph: _Graph, leaf: nn.AdaptiveAvgPool2d, node: fx.Node, x: str) -> str:
     if leaf.output_size not in (1, (1, 1)):
         raise _unknown(f"AdaptiveAvgPool2d({leaf.output_size})", str(node.target))
@@ -161,6 +215,10 @@ def _flatten(graph: _Graph, leaf: nn.Flatten, node: fx.Node, x: str) -> str:
     if (leaf.start_dim, leaf.end_dim) != (1, -1):
         raise _unknown(f"Flatten({leaf.start_dim}, {leaf.end_dim})", str(node.target))
     return graph.add("Flatten", [x], node.name, (1, math.prod(graph.shapes[x][1:])), axis=1)
+
+
+def _pair(value: int | tuple[int, int]) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value)
 
 
 def _same(graph: _Graph, leaf: nn.Module, node: fx.Node, x: str) -> str:
@@ -184,6 +242,8 @@ _LEAVES: dict[type[nn.Module], _Translate] = {
     nn.BatchNorm2d: _batch_norm,
     nn.Linear: _linear,
     nn.AdaptiveAvgPool2d: _pool,
+    nn.AvgPool2d: _average_pool,
+    nn.MaxPool2d: _max_pool,
     nn.Flatten: _flatten,
     nn.Dropout: _same,
     nn.Identity: _same,

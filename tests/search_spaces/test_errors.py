@@ -131,7 +131,10 @@ def test_unknown_metric_and_dtype(digits):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"name": "ofa_mobilnet_v3"}, ["space.name", "unknown search space 'ofa_mobilnet_v3'", "Did you mean 'ofa_mobilenet_v3'?"]),
+        (
+            {"name": "ofa_mobilnet_v3"},
+            ["space.name", "unknown search space 'ofa_mobilnet_v3'", "Did you mean 'ofa_mobilenet_v3'?"],
+        ),
         ({}, ["space: needs a name", "mobilenet_v3_digits"]),
         ({"name": 3}, ["needs a name"]),
         ("ofa_mobilenet_v3", ["needs a name"]),
@@ -149,7 +152,10 @@ def test_unknown_metric_and_dtype(digits):
         ({"name": "ofa_mobilenet_v3", "width_mult": 0}, ["space.width_mult", "greater than 0"]),
         ({"name": "ofa_mobilenet_v3", "width_mult": float("nan")}, ["space.width_mult", "finite number"]),
         ({"name": "ofa_mobilenet_v3", "dropout": 1}, ["space.dropout", "less than 1"]),
-        ({"name": "ofa_mobilenet_v3", "strides": [2, 2]}, ["strides needs one entry per stage", "widths has 5, strides 2"]),
+        (
+            {"name": "ofa_mobilenet_v3", "strides": [2, 2]},
+            ["strides needs one entry per stage", "widths has 5, strides 2"],
+        ),
         ({"name": "ofa_mobilenet_v3", "activations": ["gelu"] * 5}, ["space.activations.0", "'hard_swish'", "gelu"]),
         ({"name": "ofa_mobilenet_v3", "coupling": "compound", "depth": [2]}, ["pairs depth with expand"]),
     ],

@@ -1,0 +1,84 @@
+"""Operators of every family are measured by every runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from latency_tables.measure import measure_table
+from latency_tables.runtimes import RUNTIMES, get_runtime
+from latency_tables.settings import DeviceSettings
+from search_spaces import SearchSpace, get_space
+from search_spaces.operators import Operator
+from search_spaces.plain import PLAIN, build_operator
+from search_spaces.registry import FAMILIES
+
+#: the smallest space of each family that has all of its kinds of operators; sides are odd where maps are halved
+SPACES = {
+    "mobilenet_v3": {"name": "mobilenet_v3_digits", "resolution": [18], "kernel": [3], "expand": [3], "depth": [1, 2]},
+    "proxyless_nas": {
+        "name": "ofa_proxyless_nas",
+        "width_mult": 0.25,
+        "resolution": [36],
+        "kernel": [3],
+        "expand": [3],
+        "depth": [1, 2],
+        "widths": [24, 40],
+        "strides": [2, 2],
+        "feature_channels": 64,
+    },
+    "resnet": {
+        "name": "ofa_resnet50",
+        "resolution": [36],
+        "width": [1],
+        "expand": [0.25, 0.35],
+        "depth": [0],
+        "stem_channels": 16,
+        "widths": [32, 48],
+        "strides": [1, 2],
+        "base_depths": [1, 1],
+    },
+}
+
+
+def space_of(family: str) -> SearchSpace:
+    return get_space(SPACES[family], num_classes=5, in_channels=1)
+
+
+def test_every_kind_of_operator_is_here() -> None:
+    assert set(SPACES) == set(FAMILIES)
+    assert {type(operator) for family in SPACES for operator in space_of(family).operators().values()} == set(PLAIN)
+
+
+@pytest.mark.parametrize("family", SPACES)
+@pytest.mark.parametrize("runtime", RUNTIMES.names())
+def test_table_of_a_family(family: str, runtime: str, device: Callable[..., DeviceSettings], tmp_path: Path) -> None:
+    space = space_of(family)
+    table = measure_table(space, device(runtime=runtime), path=tmp_path / "table.json")
+    assert list(table.entries) == list(space.operators())
+    assert all(entry.median_ms > 0 for entry in table.entries.values())
+    assert table.cost(space).minimum()[0] > 0
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES.names())
+def test_a_call_is_one_inference_of_each_kind_of_operator(runtime: str) -> None:
+    kinds: dict[tuple[str, bool], Operator] = {}
+    for family in SPACES:
+        for operator in space_of(family).operators().values():
+            kinds[operator.kind, operator.resolution % 2 == 1] = operator
+    assert ("bottleneck", True) in kinds
+    for operator in kinds.values():
+        module = build_operator(operator)
+        result = get_runtime(runtime).prepare(module, operator.input_shape, threads=1)()
+        shape = (1, *operator.input_shape)
+        if runtime == "torch":
+            x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        else:
+            x = torch.from_numpy(np.random.default_rng(0).standard_normal(shape, np.float32))
+            result = torch.from_numpy(result.copy_outputs_to_cpu()[0])
+        with torch.no_grad():
+            torch.testing.assert_close(result, module.eval()(x), rtol=1e-3, atol=1e-4)

@@ -1,0 +1,81 @@
+"""Supernets of every family train, are saved and come back, and their subnets get statistics of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from search_spaces.registry import FAMILIES
+from search_spaces.supernet import build_supernet
+from trainers.checkpoints import load_supernet, weights_digest
+from trainers.recalibration import recalibrate
+from trainers.settings import TrainingConfig
+from trainers.training import train
+
+MakeConfig = Callable[..., TrainingConfig]
+
+BLOCKS: dict[str, Any] = {"resolution": [12, 16], "kernel": [3, 5], "expand": [2, 3], "depth": [1, 2]}
+SPACES: dict[str, dict[str, Any]] = {
+    "mobilenet_v3": {"name": "mobilenet_v3_digits", **BLOCKS, "expanded_channels": 32, "feature_channels": 32},
+    "proxyless_nas": {
+        "name": "ofa_proxyless_nas",
+        "width_mult": 0.25,
+        **BLOCKS,
+        "widths": [24, 40],
+        "strides": [2, 1],
+        "feature_channels": 64,
+    },
+    "resnet": {
+        "name": "ofa_resnet50",
+        "resolution": [12, 16],
+        "stem_channels": 16,
+        "pool_stride": 1,
+        "widths": [40, 64],
+        "strides": [1, 2],
+        "base_depths": [1, 1],
+    },
+}
+
+
+def test_every_family_is_here() -> None:
+    assert set(SPACES) == set(FAMILIES)
+
+
+@pytest.mark.parametrize("recipe", ["sandwich", "progressive_shrinking"])
+@pytest.mark.parametrize("family", SPACES)
+def test_a_supernet_trains_and_is_taken_up_again(
+    family: str, recipe: str, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = make_config(space=SPACES[family], recipe=recipe, max_steps=9, checkpoint_every=4)
+    train(config, tmp_path)
+    whole = load_supernet(tmp_path)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in whole.supernet.state_dict().values())
+    fresh = build_supernet(whole.space, seed=0)
+    assert weights_digest(fresh.state_dict()) != whole.weights_sha256
+    newest = max(path.stem for path in (tmp_path / "checkpoints").glob("step-*"))
+    for path in [*tmp_path.glob("supernet.*"), *(tmp_path / "checkpoints").glob(f"{newest}.*")]:
+        path.unlink()  # as if the process had died before it wrote them
+    train(config, tmp_path)
+    assert load_supernet(tmp_path).weights_sha256 == whole.weights_sha256
+
+
+@pytest.mark.parametrize("family", SPACES)
+def test_recalibration_gives_the_statistics_of_the_images(family: str, make_config: MakeConfig, tmp_path: Path) -> None:
+    train(make_config(space=SPACES[family], max_steps=2), tmp_path)
+    loaded = load_supernet(tmp_path)
+    for architecture in loaded.space.decode(loaded.space.sample(3, np.random.default_rng(0))):
+        network = loaded.supernet.extract(architecture)
+        side = architecture.resolution
+        images = torch.randn(24, 1, side, side, generator=torch.Generator().manual_seed(0))
+        calibrated = recalibrate(network, images.split(10))
+        for layer in network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.train()  # normalises by this batch: by all images
+        with torch.no_grad():
+            torch.testing.assert_close(calibrated(images), network(images), rtol=1e-4, atol=1e-4)
