@@ -18,7 +18,7 @@ from search_spaces.common.files import write_bytes
 from trainers.checkpoints import LoadedSupernet, weights_digest
 from trainers.data import ImageData
 from trainers.data.splits import Split
-from trainers.recalibration import recalibrate
+from trainers.recalibration import pieces, recalibrate
 
 if TYPE_CHECKING:
     from search_spaces.supernet import Supernet
@@ -87,21 +87,40 @@ def specialize(
 
 
 def evaluate_network(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
-    """Accuracy and loss of a network over batches of (images, labels); sums stay on the device until the end."""
+    """Accuracy and loss of a network over batches of (images, labels)."""
     network.eval()
-    num_images = 0
-    correct: Tensor | None = None
-    loss: Tensor | None = None
+    score = Score()
     with torch.inference_mode():
         for x, labels in batches:
-            logits = network(x).float()
-            batch_correct = (logits.argmax(dim=1) == labels).sum()
-            batch_loss = F.cross_entropy(logits, labels, reduction="sum").double()
-            correct = batch_correct if correct is None else correct + batch_correct
-            loss = batch_loss if loss is None else loss + batch_loss
-            num_images += len(labels)
-    assert correct is not None and loss is not None, "a split has at least one image"
-    return Evaluation(accuracy=correct.item() / num_images, loss=loss.item() / num_images, num_images=num_images)
+            parts = pieces(x)
+            for part, part_labels in zip(parts, labels.split(len(parts[0])), strict=True):
+                score.add(network(part), part_labels)
+    return score.evaluation()
+
+
+class Score:
+    """Adds up over batches; sums stay on the device until the end."""
+
+    def __init__(self) -> None:
+        self._num_images = 0
+        self._correct: Tensor | None = None
+        self._loss: Tensor | None = None
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        logits = logits.float()
+        correct = (logits.argmax(dim=1) == labels).sum()
+        loss = F.cross_entropy(logits, labels, reduction="sum").double()
+        self._correct = correct if self._correct is None else self._correct + correct
+        self._loss = loss if self._loss is None else self._loss + loss
+        self._num_images += len(labels)
+
+    def evaluation(self) -> Evaluation:
+        assert self._correct is not None and self._loss is not None, "a split has at least one image"
+        return Evaluation(
+            accuracy=self._correct.item() / self._num_images,
+            loss=self._loss.item() / self._num_images,
+            num_images=self._num_images,
+        )
 
 
 def _statistics(network: nn.Module) -> dict[str, Tensor]:

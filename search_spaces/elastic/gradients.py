@@ -43,7 +43,7 @@ def gradients_in_place() -> Iterator[None]:
 
 
 def prefix_conv2d(
-    x_BCHW: Tensor, weight: Tensor, bias: Tensor | None, out_channels: int, stride: tuple[int, int], padding: Any
+    x_BCHW: Tensor, weight: Tensor, bias: Tensor | None, out_channels: int, stride: tuple[int, ...], padding: Any
 ) -> Tensor:
     """Dense convolution by the first `out_channels` filters and the first C input channels of `weight` (O, I, K, K)."""
     if _trains_in_float32(x_BCHW, weight):
@@ -58,7 +58,7 @@ def prefix_conv2d(
     )
 
 
-def depthwise_conv2d(x_BCHW: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+def depthwise_conv2d(x_BCHW: Tensor, weight: Tensor, stride: tuple[int, ...]) -> Tensor:
     """Depthwise convolution by `weight` (C, 1, K, K), padded by K // 2."""
     channels, kernel_size = weight.shape[0], weight.shape[-1]
     if kernel_size > _STRIP and x_BCHW.is_cpu and _trains_in_float32(x_BCHW, weight) and _is_channels_last(x_BCHW):
@@ -74,8 +74,8 @@ class _PrefixConv(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         out_channels: int,
-        stride: tuple[int, int],
-        padding: tuple[int, int],
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
         in_place: bool,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -123,7 +123,7 @@ class _PrefixConv(torch.autograd.Function):
 
 class _DepthwiseConv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, ...]) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride = stride
         return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, groups=x.shape[1])
@@ -143,7 +143,7 @@ class _DepthwiseConv(torch.autograd.Function):
         return x_gradient, weight_gradient, None
 
 
-def _kernel_gradient(x: Tensor, gradient: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+def _kernel_gradient(x: Tensor, gradient: Tensor, weight: Tensor, stride: tuple[int, ...]) -> Tensor:
     """(C, 1, K, K), strip by strip of columns.
 
     With a stride, the pixels that a tap meets are those of one phase of the rows and columns: every phase is a
@@ -186,7 +186,7 @@ def _cut(x: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
 
 
 def _gradients(
-    gradient: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int], *, for_x: bool
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, ...], padding: tuple[int, ...], *, for_x: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """torch's own gradients of a depthwise convolution: of the images, or else of the kernel."""
     x = x.contiguous(memory_format=torch.channels_last)

@@ -120,3 +120,14 @@ def test_no_image_and_no_number_are_refused(network: fx.GraphModule, images: Ten
         recalibrate(network, [])
     with pytest.raises(UserError, match="not finite"):
         recalibrate(network, [images * float("nan")])
+
+
+def test_statistics_behind_widening_convolutions_keep_their_digits() -> None:
+    """They come from the covariance of the inputs: far from zero, it must not lose them to cancellation."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(6, 4, 9, 9, generator=generator) + 300 * torch.randn(1, 4, 1, 1, generator=generator)
+    model = nn.Sequential(nn.Conv2d(4, 9, 1), nn.BatchNorm2d(9), nn.ReLU(inplace=True), nn.Conv2d(9, 3, 1))
+    found = recalibrate(fx.symbolic_trace(model), [x[:4], x[4:]]).get_submodule("1")
+    outputs = nn.functional.conv2d(x.double(), model[0].weight.double(), model[0].bias.double()).detach()
+    torch.testing.assert_close(found.running_mean.double(), outputs.mean((0, 2, 3)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.running_var.double(), outputs.var((0, 2, 3), correction=0), rtol=1e-4, atol=1e-6)
