@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from search_spaces.elastic.activations import elastic_activation
 from search_spaces.elastic.base import ElasticBlock, channel_order, norm_slices, norm_vectors
 from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d
 from search_spaces.operators import Bottleneck
-from search_spaces.plain import ACTIVATIONS
 
 
 class ElasticBottleneck(ElasticBlock):
@@ -27,12 +27,12 @@ class ElasticBottleneck(ElasticBlock):
         self.downsamples, self.pools = bool(first.downsample), first.downsample and first.stride > 1
         self.reduce_conv = ElasticConv2d(in_channels, mid_channels, 1, bias=False)
         self.reduce_norm = ElasticBatchNorm2d(mid_channels, first.norm_eps)
-        self.reduce_act = ACTIVATIONS[first.activation]()
+        self.reduce_act = elastic_activation(first.activation)
         self.middle_conv = ElasticConv2d(
             mid_channels, mid_channels, first.kernel_size, first.stride, first.kernel_size // 2, bias=False
         )
         self.middle_norm = ElasticBatchNorm2d(mid_channels, first.norm_eps)
-        self.middle_act = ACTIVATIONS[first.activation]()
+        self.middle_act = elastic_activation(first.activation)
         self.expand_conv = ElasticConv2d(mid_channels, out_channels, 1, bias=False)
         self.expand_norm = ElasticBatchNorm2d(out_channels, first.norm_eps)
         if self.pools:
@@ -40,7 +40,7 @@ class ElasticBottleneck(ElasticBlock):
         if self.downsamples:
             self.shortcut_conv = ElasticConv2d(in_channels, out_channels, 1, bias=False)
             self.shortcut_norm = ElasticBatchNorm2d(out_channels, first.norm_eps)
-        self.act = ACTIVATIONS[first.activation]()
+        self.act = elastic_activation(first.activation)
 
     def forward(self, x: Tensor, operator: Bottleneck) -> Tensor:
         out = self.reduce_act(self.reduce_norm(self.reduce_conv(x, operator.mid_channels)))

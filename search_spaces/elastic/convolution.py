@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
+from search_spaces.elastic.activations import elastic_activation
 from search_spaces.elastic.base import ElasticBlock, norm_slices
 from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d
 from search_spaces.operators import Conv
-from search_spaces.plain import ACTIVATIONS
 
 
 class ElasticConvBlock(ElasticBlock):
@@ -28,7 +28,7 @@ class ElasticConvBlock(ElasticBlock):
             in_channels, widest, first.kernel_size, first.stride, first.kernel_size // 2, bias=False
         )
         self.norm = ElasticBatchNorm2d(widest, first.norm_eps)
-        self.act = ACTIVATIONS[first.activation]()
+        self.act = elastic_activation(first.activation)
 
     def forward(self, x: Tensor, operator: Conv) -> Tensor:
         out: Tensor = self.act(self.norm(self.conv(x, operator.out_channels)))

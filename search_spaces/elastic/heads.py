@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
+from search_spaces.elastic.activations import elastic_activation
 from search_spaces.elastic.base import ElasticBlock
 from search_spaces.elastic.layers import ElasticConv2d
 from search_spaces.operators import Classifier, PoolClassifier, PoolConv
-from search_spaces.plain import ACTIVATIONS
 
 
 class ElasticPoolConv(ElasticBlock):
@@ -22,7 +22,7 @@ class ElasticPoolConv(ElasticBlock):
             max(getattr(op, name) for op in operators) for name in ("in_channels", "out_channels")
         )
         self.conv = ElasticConv2d(in_channels, out_channels, 1, bias=False)
-        self.act = ACTIVATIONS[operators[0].activation]()
+        self.act = elastic_activation(operators[0].activation)
 
     def forward(self, x: Tensor, operator: PoolConv) -> Tensor:
         out: Tensor = self.act(self.conv(self.pool(x), operator.out_channels))

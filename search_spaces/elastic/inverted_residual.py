@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from search_spaces.elastic.activations import elastic_activation
 from search_spaces.elastic.base import ElasticBlock, channel_order, norm_slices, norm_vectors
 from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d, ElasticDepthwiseConv2d
 from search_spaces.operators import MBConv
-from search_spaces.plain import ACTIVATIONS
 
 
 class ElasticSqueezeExcite(nn.Module):
@@ -47,10 +47,10 @@ class ElasticMBConv(ElasticBlock):
         if self.expands:
             self.expand_conv = ElasticConv2d(in_channels, mid_channels, 1, bias=False)
             self.expand_norm = ElasticBatchNorm2d(mid_channels, first.norm_eps)
-            self.expand_act = ACTIVATIONS[first.activation]()
+            self.expand_act = elastic_activation(first.activation)
         self.depth_conv = ElasticDepthwiseConv2d(mid_channels, list({op.kernel_size for op in operators}), first.stride)
         self.depth_norm = ElasticBatchNorm2d(mid_channels, first.norm_eps)
-        self.depth_act = ACTIVATIONS[first.activation]()
+        self.depth_act = elastic_activation(first.activation)
         if self.excites:
             self.se = ElasticSqueezeExcite(mid_channels, se_channels)
         self.project_conv = ElasticConv2d(mid_channels, out_channels, 1, bias=False)
