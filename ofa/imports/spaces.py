@@ -111,7 +111,7 @@ def _sized(
         if width_mult is not None:
             raise UserError(f"{base.space.name} has no width multiplier", key="--width-mult", value=width_mult)
         return get_space(settings, num_classes, in_channels)
-    stated = width_mult if width_mult is not None else settings.get("width_mult")
+    stated = stated_width(settings, width_mult)
     widths = channels(get_space({**settings, "width_mult": 1.0}))
     observed = {
         slot: tensor.shape[0] for slot in widths if (tensor := base.find(found, _output(base, slot))) is not None
@@ -134,6 +134,14 @@ def _sized(
             file=file,
         )
     return get_space({**settings, "width_mult": inferred}, num_classes, in_channels)
+
+
+def stated_width(settings: Mapping[str, Any], width_mult: float | None) -> float | None:
+    """The width multiplier that the user gave, if any. Raises `UserError` for two different ones."""
+    own = settings.get("width_mult")
+    if own is not None and width_mult is not None and own != width_mult:
+        raise UserError(f"the space has width {own}", key="--width-mult", value=width_mult)
+    return own if width_mult is None else width_mult
 
 
 def width_multiplier(base: Sequence[int], observed: Sequence[int]) -> tuple[float, int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ofa.imports.names import NAMINGS, PUBLISHED, module_of
 from ofa.imports.net_config import MISSING, NETWORKS, canonical, first_difference, network_config
-from ofa.imports.spaces import title, width_multiplier
+from ofa.imports.spaces import stated_width, title, width_multiplier
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.common.errors import UserError
 from search_spaces.space import Slot
@@ -68,8 +68,7 @@ def sized(
     base = get_space({**settings, "width_mult": 1.0})
     fixed = fixed_widths(base)
     known = {slot: channels for slot, channels in widths.items() if slot in fixed}
-    stated = width_mult if width_mult is not None else settings.get("width_mult")
-    settings = dict(settings)
+    stated, settings = stated_width(settings, width_mult), dict(settings)
     if known:
         inferred, agree = width_multiplier([fixed[slot] for slot in known], list(known.values()))
         if stated is None:

@@ -30,7 +30,7 @@ NETWORKS = {
     "mobilenet_v3 1.0": ("mobilenet_v3", 1.0),
     "mobilenet_v3 1.2": ("mobilenet_v3", 1.2),
     "proxyless_nas 1.3": ("proxyless_nas", 1.3),
-    "resnet": ("resnet", 1.0),
+    "resnet 1.0": ("resnet", 1.0),
 }
 
 
@@ -58,21 +58,23 @@ def random_subnets(space: SearchSpace, num: int, seed: int) -> list[Architecture
     sides = sorted(space.genome.option_values("resolution").tolist())
     architectures = []
     for number, architecture in enumerate(space.decode(rows)):
-        side = sides[number % 6 // 2] if number % 2 == 0 else int(rng.choice(sides))
+        side = sides[number % 6 // 2 % len(sides)] if number % 2 == 0 else int(rng.choice(sides))
         architectures.append(Architecture({**architecture.values, "resolution": side}))
     return architectures
 
 
-def logits(supernet: Supernet, architecture: Architecture, mode: str, batch: int) -> torch.Tensor:
-    """As the worker computes them; train mode as a training step does it: with gradients, channels last, no dropout."""
+def logits(
+    supernet: Supernet, architecture: Architecture, mode: str, batch: int, *, channels_last: bool = False
+) -> torch.Tensor:
+    """As the worker computes them, without dropout; train mode with gradients, as a training step does it."""
     for module in supernet.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     supernet.train(mode == "train")
     x = torch.from_numpy(shared.images(architecture.resolution, batch)).to(next(supernet.parameters()).dtype)
-    if mode == "train":
-        return supernet(x.to(memory_format=torch.channels_last), architecture)
-    with torch.no_grad():
+    if channels_last:
+        x = x.to(memory_format=torch.channels_last)
+    with torch.set_grad_enabled(mode == "train"):
         return supernet(x, architecture)
 
 
