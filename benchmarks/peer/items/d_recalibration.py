@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.peer import architectures
-from benchmarks.peer.item import Comparison, Item, Lane, Options, Part
+from benchmarks.peer.item import Check, Comparison, Item, Lane, Options, Part, Session
 
 #: MACs at 224 px of the network that is recalibrated: about the middle of the space.
 MACS = 292e6
@@ -73,9 +73,15 @@ def _evaluation(options: Options) -> Item:
         },
         lanes=[
             Lane("peer", "peer", "peer", "evaluate", lambda r: theirs, warmup=_first(theirs)),
-            Lane("ours", "ours, separately", "ours", "evaluate", lambda r: ours, warmup=_first(ours)),
+            Lane("ours", "ours, separately", "ours", "separately", lambda r: ours, warmup=_first(ours)),
+            Lane("together", "ours, together", "ours", "together", lambda r: ours, warmup=_first(ours)),
         ],
-        comparisons=[Comparison(f"evaluating {num} random subnets separately", "ours", "peer")],
+        comparisons=[
+            Comparison(f"evaluating {num} random subnets separately", "ours", "peer"),
+            Comparison(f"evaluating {num} random subnets together", "together", "peer"),
+            Comparison(f"evaluating {num} random subnets together", "together", "ours"),
+        ],
+        check=_same_scores,
         repeats=2 if options.short else 3,
         minutes=0.3 if options.short else 15,
     )
@@ -84,3 +90,12 @@ def _evaluation(options: Options) -> Item:
 def _first(inputs: dict[str, Any]) -> dict[str, Any]:
     """The same for one subnet."""
     return {**inputs, "subnets": inputs["subnets"][:1]}
+
+
+def _same_scores(session: Session) -> list[Check]:
+    """Accuracy and loss of subnets evaluated together and separately."""
+    together, separately = (session.records[key][0]["scores"] for key in ("together", "ours"))
+    accuracies = sum(one[0] == other[0] for one, other in zip(together, separately, strict=True))
+    losses = max(abs(one[1] - other[1]) / abs(other[1]) for one, other in zip(together, separately, strict=True))
+    found = f"{accuracies} of {len(separately)} accuracies, losses within {losses:.0e}"
+    return [Check("together as separately, to the last digit", found, accuracies == len(separately))]

@@ -1,8 +1,8 @@
-"""Evaluating subnets of this project: one after the other, as `ofa records` does without sharing."""
+"""Evaluating subnets of this project, one after the other or together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.peer.architectures import space_of
@@ -10,8 +10,12 @@ from benchmarks.peer.clock import timed
 from search_spaces import Architecture
 from search_spaces.supernet import build_supernet
 from trainers.data import load_data
+from trainers.evaluation import Evaluation as Scored
 from trainers.evaluation import evaluate_architecture
 from trainers.settings_data import DataSettings
+from trainers.shared_evaluation import evaluate_together
+
+Described = Sequence[Mapping[str, Any]]
 
 #: Random images have no classes; a few keep the splits small.
 NUM_CLASSES = 10
@@ -35,18 +39,22 @@ class Evaluation:
         self.data = load_data(settings, seed=0)
         self.supernet = build_supernet(space_of([resolution], num_classes=NUM_CLASSES), seed=0)
 
-    def evaluate(self, subnets: Sequence[Mapping[str, Any]], batch: int) -> dict[str, Any]:
+    def separately(self, subnets: Described, batch: int) -> dict[str, Any]:
         """Extract, recalibrate and evaluate one subnet after the other."""
-        chosen = [Architecture(subnet) for subnet in subnets]
+        return _evaluated(
+            subnets,
+            lambda chosen: [evaluate_architecture(self.supernet, one, self.data, batch_size=batch) for one in chosen],
+        )
 
-        def run() -> list[float]:
-            return [
-                evaluate_architecture(self.supernet, architecture, self.data, batch_size=batch).accuracy
-                for architecture in chosen
-            ]
+    def together(self, subnets: Described, batch: int) -> dict[str, Any]:
+        """The same, computing once what subnets have in common."""
+        return _evaluated(subnets, lambda chosen: evaluate_together(self.supernet, chosen, self.data, batch_size=batch))
 
-        seconds, accuracies = timed(run)
-        return {"seconds": seconds, "count": len(chosen), "accuracies": accuracies}
+
+def _evaluated(subnets: Described, evaluate: Callable[[list[Architecture]], list[Scored]]) -> dict[str, Any]:
+    chosen = [Architecture(subnet) for subnet in subnets]
+    seconds, scores = timed(lambda: evaluate(chosen))
+    return {"seconds": seconds, "count": len(chosen), "scores": [[score.accuracy, score.loss] for score in scores]}
 
 
 load = Evaluation
