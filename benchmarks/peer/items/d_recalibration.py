@@ -41,9 +41,11 @@ def _recalibration(batch: int, options: Options) -> Item:
             lane("ours", "ours, exact statistics", "ours", "recalibrate"),
             lane("peer-forward", "peer, plain forward", "peer", "forward"),
             lane("ours-forward", "ours, plain forward", "ours", "forward"),
+            lane("ours-pieces", "ours, plain forward in small pieces", "ours", "forward_in_pieces"),
         ],
         comparisons=[
             Comparison(f"recalibration over a plain forward, {what}", "ours", "ours-forward", wanted=1.1),
+            Comparison(f"recalibration over the fastest plain forward, {what}", "ours", "ours-pieces", wanted=1.1),
             Comparison(f"recalibration over a plain forward, {what}", "peer", "peer-forward"),
             Comparison(f"recalibration, {what}", "ours", "peer"),
             Comparison(f"plain forward, {what}", "ours-forward", "peer-forward"),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from benchmarks.peer.architectures import space_of
 from benchmarks.peer.clock import timed
 from benchmarks.peer.inputs import image_batches
 from search_spaces import Architecture
 from search_spaces.supernet import build_supernet
-from trainers.recalibration import recalibrate
+from trainers.recalibration import pieces, recalibrate
 
 
 class Recalibration:
@@ -29,19 +29,26 @@ class Recalibration:
 
     def forward(self, subnet: Mapping[str, Any], num_images: int, batch: int) -> dict[str, Any]:
         """The same images through the same network, in eval mode."""
+        return _forward(*self._prepared(subnet, num_images, batch))
+
+    def forward_in_pieces(self, subnet: Mapping[str, Any], num_images: int, batch: int) -> dict[str, Any]:
+        """The same in the smaller pieces in which this project recalibrates and evaluates."""
         network, batches = self._prepared(subnet, num_images, batch)
-
-        def run() -> None:
-            with torch.inference_mode():
-                for images in batches:
-                    network(images)
-
-        return {"seconds": timed(run)[0]}
+        return _forward(network, [piece for images in batches for piece in pieces(images)])
 
     def _prepared(self, subnet: Mapping[str, Any], num_images: int, batch: int) -> tuple[fx.GraphModule, list[Tensor]]:
         architecture = Architecture(subnet)
         network = self.supernet.extract(architecture).eval().to(memory_format=torch.channels_last)
         return network, image_batches(num_images, batch, architecture.resolution)
+
+
+def _forward(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, Any]:
+    def run() -> None:
+        with torch.inference_mode():
+            for images in batches:
+                network(images)
+
+    return {"seconds": timed(run)[0]}
 
 
 load = Recalibration
