@@ -121,7 +121,7 @@ def _shallow(module: nn.Module) -> nn.Module:
     result: nn.Module
     if isinstance(module, fx.GraphModule):  # makes a class for each of its objects, since its code belongs to the class
         result = fx.GraphModule.__new__(fx.GraphModule)
-        type(result).forward = type(module).forward  # type: ignore[method-assign]
+        type(result).forward = type(module).forward
     else:
         result = object.__new__(type(module))
     for name, value in module.__dict__.items():
