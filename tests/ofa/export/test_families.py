@@ -1,0 +1,62 @@
+"""The converters of torch take the layers of the other families too (`test_forms` is about MobileNetV3), odd maps and
+all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ofa.export.forms.base import Source
+from ofa.export.forms.registry import get_form
+from search_spaces import get_space
+from search_spaces.registry import FAMILIES
+from search_spaces.supernet import build_supernet
+
+SPACES: dict[str, dict[str, Any]] = {
+    "proxyless_nas": {
+        "name": "ofa_proxyless_nas",
+        "width_mult": 0.25,
+        "resolution": [20],
+        "depth": [1],
+        "widths": [24, 40],
+        "strides": [2, 2],
+        "feature_channels": 64,
+    },
+    "resnet": {
+        "name": "ofa_resnet50",
+        "resolution": [36],
+        "depth": [0],
+        "stem_channels": 16,
+        "widths": [32, 48],
+        "strides": [1, 2],
+        "base_depths": [1, 1],
+    },
+}
+
+
+def test_every_family_is_here() -> None:
+    assert {*SPACES, "mobilenet_v3"} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("form", ["onnx", "pt2"])
+@pytest.mark.parametrize("family", SPACES)
+def test_a_form_computes_what_the_network_does(form: str, family: str, tmp_path: Path) -> None:
+    space = get_space(SPACES[family], num_classes=5)
+    network = build_supernet(space, seed=0).eval().extract(space.decode(space.largest())[0])
+    generator = torch.Generator().manual_seed(0)
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None:
+            norm.running_mean.normal_(0, 0.2, generator=generator)
+            norm.running_var.uniform_(0.5, 1.5, generator=generator)
+    side = space.settings["resolution"][0]
+    get_form(form).write(Source(network, (3, side, side)), tmp_path)
+    images = torch.randn(7, 3, side, side, generator=generator)
+    with torch.no_grad():
+        expected, found = network(images), get_form(form).load(tmp_path)(images)
+    assert expected.std() > 1e-3
+    assert (found - expected).abs().max() <= 1e-4 * max(1.0, float(expected.abs().max()))
