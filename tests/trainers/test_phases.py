@@ -91,3 +91,22 @@ def test_explicit_phases_and_max_steps(space: SearchSpace) -> None:
 def test_mistakes(space: SearchSpace, train: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         plan_of(space, **train)
+
+
+def test_progressive_shrinking_of_residual_networks_opens_widths_last() -> None:
+    plan = plan_of(get_space({"name": "ofa_resnet50"}), 10, recipe="progressive_shrinking", epochs=100)
+    assert [phase.settings.name for phase in plan.phases] == [
+        "largest",
+        "depth_1",
+        "depth_2",
+        "expand_1",
+        "expand_2",
+        "width_1",
+        "width_2",
+    ]
+    for phase in plan.phases:
+        options = {gene.name: len(gene.options) for gene in phase.space.genes}
+        opened = phase.settings.name.startswith("width")
+        assert (options["width.2"] > 1) == opened
+        assert (options["stem_depth"] > 1) == (phase.settings.name != "largest")
+    assert plan.phases[-1].space.size == get_space({"name": "ofa_resnet50"}).size

@@ -1,4 +1,4 @@
-"""OFA's progressive shrinking: the largest network first, then elastic kernel, depth and expand ratio in turn.
+"""OFA's progressive shrinking: the largest network first, then elastic kernel, depth, expand ratio and width in turn.
 
 Cai et al., "Once-for-All: Train One Network and Specialize it for Efficient Deployment",
 https://arxiv.org/abs/1908.09791. The published run (ImageNet, batch 2048) is 180 epochs of the largest network
@@ -31,13 +31,18 @@ class Stage:
     sort_channels: bool = False
 
 
+_CLOSED = {"kernel": 1, "depth": 1, "stem_depth": 1, "expand": 1, "width": 1}
+
+#: The last two are not published: a width of stages is what only residual networks have, opened like the expand ratio.
 STAGES = (
-    Stage("largest", "", 180, 2.6, 5, 1, {"kernel": 1, "depth": 1, "expand": 1}),
-    Stage("kernel", "kernel", 125, 0.96, 5, 1, {"depth": 1, "expand": 1}),
-    Stage("depth_1", "depth", 25, 0.08, 0, 2, {"depth": 2, "expand": 1}),
-    Stage("depth_2", "depth", 125, 0.24, 5, 2, {"expand": 1}),
-    Stage("expand_1", "expand", 25, 0.08, 0, 4, {"expand": 2}, sort_channels=True),
-    Stage("expand_2", "expand", 125, 0.24, 5, 4, {}, sort_channels=True),
+    Stage("largest", "", 180, 2.6, 5, 1, _CLOSED),
+    Stage("kernel", "kernel", 125, 0.96, 5, 1, {"depth": 1, "stem_depth": 1, "expand": 1, "width": 1}),
+    Stage("depth_1", "depth", 25, 0.08, 0, 2, {"depth": 2, "expand": 1, "width": 1}),
+    Stage("depth_2", "depth", 125, 0.24, 5, 2, {"expand": 1, "width": 1}),
+    Stage("expand_1", "expand", 25, 0.08, 0, 4, {"expand": 2, "width": 1}, sort_channels=True),
+    Stage("expand_2", "expand", 125, 0.24, 5, 4, {"width": 1}, sort_channels=True),
+    Stage("width_1", "width", 25, 0.08, 0, 4, {"width": 2}),
+    Stage("width_2", "width", 125, 0.24, 5, 4, {}),
 )
 
 
