@@ -45,6 +45,7 @@ class Evaluated(Protocol):
 
 
 Evaluate = Callable[[Architecture], Evaluated]
+EvaluateTogether = Callable[[Sequence[Architecture]], Sequence[Evaluated]]
 
 
 @dataclass(frozen=True)
@@ -135,25 +136,38 @@ class RecordBook:
 
     def accuracy(self, architecture: Architecture, evaluate: Evaluate, *, origin: Origin) -> float:
         """Accuracy of one network on the selection split, evaluated only if it is not on file."""
-        key = architecture.key
-        if key not in self._known:
+        return self.accuracies([architecture], lambda asked: [evaluate(one) for one in asked], origin=origin)[0]
+
+    def accuracies(
+        self, architectures: Sequence[Architecture], evaluate: EvaluateTogether, *, origin: Origin
+    ) -> list[float]:
+        """The same of several networks: those not on file are evaluated together, then appended.
+
+        `seconds` on file is the time of the whole evaluation divided by the networks in it.
+        """
+        missing = list({a.key: a for a in architectures if a not in self}.values())
+        if missing:
             start = time.perf_counter()
-            result = evaluate(architecture)
-            line = {
-                "key": key,
-                "accuracy": float(result.accuracy),
-                "loss": float(result.loss) if math.isfinite(result.loss) else None,
-                "num_images": int(result.num_images),
-                "split": "selection",
-                "origin": origin,
-                "seconds": round(time.perf_counter() - start, 4),
-                "architecture": architecture.to_json(),
-                **self._identity,
-            }
+            results = evaluate(missing)
+            seconds = (time.perf_counter() - start) / len(missing)
             with _locked(self.path):
-                append_line(self.path, line)
-            self._known[key] = float(result.accuracy)
-        return self._known[key]
+                for architecture, result in zip(missing, results, strict=True):
+                    append_line(self.path, self._line(architecture, result, origin, seconds))
+            self._known |= {a.key: float(result.accuracy) for a, result in zip(missing, results, strict=True)}
+        return [self._known[architecture.key] for architecture in architectures]
+
+    def _line(self, architecture: Architecture, result: Evaluated, origin: Origin, seconds: float) -> dict[str, Any]:
+        return {
+            "key": architecture.key,
+            "accuracy": float(result.accuracy),
+            "loss": float(result.loss) if math.isfinite(result.loss) else None,
+            "num_images": int(result.num_images),
+            "split": "selection",
+            "origin": origin,
+            "seconds": round(seconds, 4),
+            "architecture": architecture.to_json(),
+            **self._identity,
+        }
 
 
 @contextmanager

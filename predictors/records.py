@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from predictors.record_file import Evaluate, RecordBook, Records, load_records
-from predictors.sampling import record_list
+from predictors.record_file import Evaluate, EvaluateTogether, RecordBook, Records, load_records
+from predictors.sampling import record_groups
 from predictors.settings import RecordSettings
 from search_spaces.common.errors import UserError
 from search_spaces.common.progress import progress_bar
@@ -48,33 +48,48 @@ def record_subnets(run: Path, config: RecordConfig, *, num: int | None = None, q
     if settings.num < 1:
         raise UserError("the number of networks must be positive", key="-n", value=settings.num)
     space = evaluator.book.space
-    population = record_list(space, settings.num, seed=config.seed, sampling=settings.sampling)
+    groups = record_groups(space, settings.num, seed=config.seed, sampling=settings.sampling)
     rank, world_size = process_of()
-    evaluate_missing(evaluator.book, population, evaluator, rank=rank, world_size=world_size, quiet=quiet or rank > 0)
+    evaluate_missing(
+        evaluator.book,
+        groups,
+        evaluator,
+        together=evaluator.together,
+        rank=rank,
+        world_size=world_size,
+        quiet=quiet or rank > 0,
+    )
     return evaluator.book.reload()
 
 
 def evaluate_missing(
     book: RecordBook,
-    population: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64] | Sequence[npt.NDArray[np.int64]],
     evaluate: Evaluate,
     *,
+    together: EvaluateTogether | None = None,
     rank: int = 0,
     world_size: int = 1,
     quiet: bool = False,
 ) -> None:
-    """Evaluate the networks of `population` at positions rank, rank + world_size, ... that `book` does not know.
+    """Evaluate the networks of `groups` at positions rank, rank + world_size, ... that `book` does not know.
 
-    Shares go by position in the list, not among what is missing, so that processes which start at different times,
-    and see different files, never take the same network.
+    A population (num, num_genes) is as many groups of one. What is missing of a larger group is evaluated by
+    `together`, and on file when all of it is done. Shares go by position in the list, not among what is missing, so
+    that processes which start at different times, and see different files, never take the same network.
     """
-    mine = book.space.decode(population[rank::world_size])
-    known = sum(architecture in book for architecture in mine)
-    with progress_bar("recording subnets", len(mine), done=known, quiet=quiet) as advance:
-        for architecture in mine:
-            if architecture not in book:
-                accuracy = book.accuracy(architecture, evaluate, origin="sampled")
-                advance(1, note=f"{architecture.key} {accuracy:.4f}")
+    mine = [book.space.decode(rows) for rows in groups[rank::world_size]]
+    known = sum(architecture in book for group in mine for architecture in group)
+    with progress_bar("recording subnets", sum(map(len, mine)), done=known, quiet=quiet) as advance:
+        for group in mine:
+            missing = [architecture for architecture in group if architecture not in book]
+            if not missing:
+                continue
+            if len(missing) == 1 or together is None:
+                accuracies = [book.accuracy(architecture, evaluate, origin="sampled") for architecture in missing]
+            else:
+                accuracies = book.accuracies(missing, together, origin="sampled")
+            advance(len(missing), note=f"{missing[-1].key} {accuracies[-1]:.4f}")
 
 
 class SubnetEvaluator:
@@ -97,6 +112,12 @@ class SubnetEvaluator:
         from trainers.evaluation import evaluate_architecture
 
         return evaluate_architecture(self.supernet, architecture, self.data, batch_size=self._batch_size)
+
+    def together(self, architectures: Sequence[Architecture]) -> list[Evaluation]:
+        """What calling with each would give, to the last bit; first layers that are equal are computed once."""
+        from trainers.shared_evaluation import evaluate_together
+
+        return evaluate_together(self.supernet.supernet, architectures, self.data, batch_size=self._batch_size)
 
 
 def record_identity(weights_sha256: str, split_sha256: Mapping[str, Any]) -> dict[str, str]:

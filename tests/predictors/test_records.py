@@ -4,17 +4,25 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 
 from predictors.record_file import RecordBook
-from predictors.records import evaluate_missing, load_records, process_of
-from predictors.sampling import record_list
-from search_spaces import Architecture, SearchSpace
+from predictors.records import SubnetEvaluator, evaluate_missing, load_records, process_of, record_subnets
+from predictors.sampling import record_groups, record_list
+from predictors.settings import RecordSettings
+from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.common.errors import UserError
+from search_spaces.supernet import build_supernet
+from trainers.checkpoints import save_supernet
+from trainers.data import load_data
+from trainers.settings_data import DataSettings
 
 IDENTITY = {"weights_sha256": "w" * 64, "calibration_sha256": "c" * 64, "selection_sha256": "s" * 64}
 
@@ -38,6 +46,10 @@ class Evaluator:
             raise KeyboardInterrupt
         self.asked.append(architecture.key)
         return Result(int(architecture.key[:4], 16) / 65535)
+
+    def together(self, architectures: Sequence[Architecture]) -> list[Result]:
+        assert len(architectures) > 1
+        return [self(architecture) for architecture in architectures]
 
 
 @pytest.fixture
@@ -76,6 +88,73 @@ def test_ranks_share_the_list_without_overlap_whatever_they_see(space: SearchSpa
         evaluate_missing(book(path, space), rows, evaluator, rank=rank, world_size=3)
         asked += evaluator.asked
     assert len(asked) == len(set(asked)) == 15
+
+
+def test_of_a_group_on_file_in_part_the_rest_is_evaluated(space: SearchSpace, path: Path) -> None:
+    groups = record_groups(space, 40, seed=0, sampling="nested")
+    rows = np.concatenate(groups)
+    keys = [architecture.key for architecture in space.decode(rows)]
+    fourth = len(np.concatenate(groups[:3]))
+    evaluate_missing(book(path, space), rows[[fourth + 1, fourth + 2]], Evaluator())
+    first, second, third = Evaluator(lives=fourth + 3), Evaluator(), Evaluator()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_missing(book(path, space), groups, first, together=first.together)
+    assert first.asked == [*keys[: fourth + 1], keys[fourth + 3], keys[fourth + 4]]  # the third of that group failed
+    assert len(load_records(path, space=space)) == fourth + 2
+    evaluate_missing(book(path, space), groups, second, together=second.together)
+    evaluate_missing(book(path, space), groups, third, together=third.together)
+    assert second.asked == [keys[fourth], *keys[fourth + 3 :]]
+    assert third.asked == []
+    assert list(load_records(path, space=space).keys) == sorted(keys)
+    assert len(path.read_text().splitlines()) == 40
+
+
+def test_ranks_share_whole_groups(space: SearchSpace, path: Path) -> None:
+    groups = record_groups(space, 60, seed=0, sampling="nested")
+    for rank in (1, 0):
+        evaluator = Evaluator()
+        together = evaluator.together
+        evaluate_missing(book(path, space), groups, evaluator, together=together, rank=rank, world_size=2)
+        mine = np.concatenate(groups[rank::2])
+        assert evaluator.asked == [architecture.key for architecture in space.decode(mine)]
+
+
+@dataclass(frozen=True)
+class Config:
+    data: DataSettings
+    records: RecordSettings
+    seed: int = 0
+
+
+@pytest.fixture
+def tiny_run(tmp_path: Path) -> tuple[Path, Config]:
+    """A supernet with random weights in every layer, and images made by a formula."""
+    described = yaml.safe_load((Path(__file__).parents[1] / "ofa" / "tiny.yaml").read_text())
+    data = described["data"]
+    space = get_space(described["space"], num_classes=data["num_classes"], in_channels=data["channels"])
+    supernet = build_supernet(space, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in supernet.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    config = Config(DataSettings(**data), RecordSettings(num=30, sampling="nested"))
+    images = load_data(config.data, seed=config.seed)
+    save_supernet(tmp_path, supernet, space, {"data": images.description(), "seed": 0, "step": 1})
+    return tmp_path, config
+
+
+def test_nested_records_are_those_of_each_network_alone(tiny_run: tuple[Path, Config]) -> None:
+    run, config = tiny_run
+    records = record_subnets(run, config)
+    assert len(records) == 30
+    evaluator = SubnetEvaluator(run, config)
+    alone = [evaluator(architecture) for architecture in evaluator.book.space.decode(records.population)]
+    assert [result.accuracy for result in alone] == records.accuracies.tolist()
+    assert [result.loss for result in alone] == records.losses.tolist()
+    assert len(set(records.losses.tolist())) > 20
+    before = (run / "records.jsonl").read_bytes()
+    record_subnets(run, config)
+    assert (run / "records.jsonl").read_bytes() == before
 
 
 def test_processes_that_append_at_once_lose_no_line(space: SearchSpace, path: Path) -> None:
