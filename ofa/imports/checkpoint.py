@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from ofa.imports.matching import take
 from ofa.imports.names import NAMINGS, supernet_names
 from ofa.imports.pth import read_state_dict, write_state_dict
 from ofa.imports.spaces import Layout, identify, layout, title
+from ofa.imports.subnet import MEAN, STD
 from search_spaces import SearchSpace, get_space
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import file_digest, read_json
@@ -23,6 +25,11 @@ from trainers.checkpoints import load_supernet, save_supernet, weights_digest
 
 if TYPE_CHECKING:
     from trainers.settings import TrainingConfig
+
+_NORMALISATION = (
+    f"the supernets published with once-for-all take pixels normalised by mean {list(MEAN)} and std {list(STD)}; this "
+    "config has others: for one of those, set data.mean and data.std"
+)
 
 #: settings that change no tensor of the supernet
 _FREE = ("resolution", "dropout", "coupling")
@@ -120,6 +127,8 @@ def read_for_run(path: Path, config: TrainingConfig, run: Path) -> tuple[Publish
     data = load_data(config.data, seed=config.seed)
     space = get_space(config.space, num_classes=data.num_classes, in_channels=data.in_channels)
     published = read_supernet_of(path, space)
+    if data.in_channels == len(MEAN) and not np.allclose([data.mean, data.std], [MEAN, STD], atol=0.005):
+        published = replace(published, notes=(*published.notes, _NORMALISATION))
     info = {"seed": config.seed, "inputs": json.loads(json.dumps(training_inputs(config)))}
     return published, {"data": data.description(), "info": info}
 

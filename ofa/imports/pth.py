@@ -35,7 +35,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            hint = f"It is a {type(value).__name__}; expected a state dict, or one under the key 'state_dict'"
+            hint = f"It is of type {type(value).__name__}; expected a state dict, or one under the key 'state_dict'"
             raise UserError("not a tensor", file=path, key=str(name), hint=hint)
         if modern(name) in tensors:
             raise UserError("is there twice, in an old and a new spelling", file=path, key=modern(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,7 @@ def identify(
     Raises `UserError` if it is of none, of another than `settings`, or if its channels are of no width multiplier or
     of another than `width_mult`. That every tensor fits is for the caller to check.
     """
-    by_family = {family: layout(get_space({"name": PUBLISHED[family]})) for family in NAMINGS}
-    nearest = max(by_family.values(), key=lambda candidate: candidate.fits(found))
+    nearest = max(_published_layouts(), key=lambda candidate: candidate.fits(found))
     if settings is None:
         base = nearest
         if base.fits(found) < 0.5:
@@ -100,6 +100,11 @@ def identify(
             )
     space = _sized(base, found, settings, width_mult, file=file)
     return layout(space)
+
+
+@cache
+def _published_layouts() -> tuple[Layout, ...]:
+    return tuple(layout(get_space({"name": PUBLISHED[family]})) for family in NAMINGS)
 
 
 def _sized(

@@ -73,7 +73,8 @@ def sized(
         inferred, agree = width_multiplier([fixed[slot] for slot in known], list(known.values()))
         if stated is None:
             stated = inferred
-        elif agree == len(known) and fixed_widths(get_space({**settings, "width_mult": stated})) != {**fixed, **known}:
+        there = fixed_widths(get_space({**settings, "width_mult": stated}))
+        if agree == len(known) and any(there[slot] != channels for slot, channels in known.items()):
             raise UserError(f"has width {inferred:g}, not {float(stated):g}", file=file, key="--width-mult")
     if stated is not None:
         settings["width_mult"] = stated

@@ -23,19 +23,22 @@ def data_section(report: Report) -> Markup | None:
     data = report["data"]
     if data is None:
         return None
-    head = ("split", "images", "what for", "sha256")
+    head, imported = ("split", "images", "what for", "sha256"), data["imported"]
+    roles = {**_ROLES, "train": "the supernet was not trained on it, but imported"} if imported else _ROLES
     rows = [
         tag(
             "tr",
             tag("td", split["split"]),
             tag("td", "–" if split["images"] is None else f"{split['images']:,}"),
-            tag("td", _ROLES.get(split["split"], ""), class_="text"),
+            tag("td", roles.get(split["split"], ""), class_="text"),
             tag("td", tag("code", str(split["sha256"])[:16], title=str(split["sha256"])), class_="hash"),
         )
         for split in data["splits"]
     ]
     table = tag("table", tag("thead", tag("tr", [_heading(name) for name in head])), tag("tbody", rows))
-    return tag("section", tag("h2", "Data"), tag("div", table, class_="scroll"), id="data")
+    source = f"The supernet was imported from {imported['file']}, sha256 {imported['sha256']}." if imported else None
+    note = tag("p", source, class_="note hash") if source else None
+    return tag("section", tag("h2", "Data"), note, tag("div", table, class_="scroll"), id="data")
 
 
 def reproduce_section(report: Report) -> Markup:

@@ -35,7 +35,7 @@ def gather(run: Path) -> dict[str, Any]:
         "name": str(found.config.get("name", Path(run).name)),
         "missing": [asdict(item) for item in found.missing],
         "reproduce": {
-            "command": "ofa run config.yaml",
+            "command": _command(found),
             "config": found.config,
             "versions": versions(),
             "weights_sha256": None if found.supernet is None else found.supernet["weights_sha256"],
@@ -64,6 +64,13 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _command(found: Sources) -> str:
+    """What makes this run again; an imported supernet is first imported."""
+    imported = None if found.supernet is None else found.supernet["data"].get("imported")
+    first = f"ofa import checkpoint {imported['file']} --config config.yaml\n" if imported else ""
+    return f"{first}ofa run config.yaml"
+
+
 def _data(found: Sources) -> dict[str, Any] | None:
     if found.supernet is None:
         return None
@@ -74,6 +81,7 @@ def _data(found: Sources) -> dict[str, Any] | None:
         "class_names": data.get("class_names", []),
         "image_size": data.get("image_size"),
         "in_channels": data.get("in_channels"),
+        "imported": data.get("imported"),
         "splits": [{"split": split, "images": sizes.get(split), "sha256": hashes.get(split)} for split in hashes],
     }
 
