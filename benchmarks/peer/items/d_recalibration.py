@@ -1,4 +1,4 @@
-"""d: BN recalibration over 2,000 images, and the evaluation of 20 subnets with it."""
+"""d: BN recalibration over 2,000 images, and the evaluation of many subnets with it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.peer import architectures
 from benchmarks.peer.item import Check, Comparison, Item, Lane, Options, Part, Session
+from predictors.sampling import record_groups
 
 #: MACs at 224 px of the network that is recalibrated: about the middle of the space.
 MACS = 292e6
@@ -13,7 +14,7 @@ MACS = 292e6
 
 def items(options: Options) -> list[Item]:
     batches = (16,) if options.short else (200, 50)
-    return [*(_recalibration(batch, options) for batch in batches), _evaluation(options)]
+    return [*(_recalibration(batch, options) for batch in batches), _evaluation(options), _nested(options)]
 
 
 def _recalibration(batch: int, options: Options) -> Item:
@@ -45,7 +46,7 @@ def _recalibration(batch: int, options: Options) -> Item:
         ],
         comparisons=[
             Comparison(f"recalibration over a plain forward, {what}", "ours", "ours-forward", wanted=1.1),
-            Comparison(f"recalibration over a plain forward in small pieces, {what}", "ours", "ours-pieces", wanted=1.1),
+            Comparison(f"recalibration over a plain forward in pieces, {what}", "ours", "ours-pieces", wanted=1.1),
             Comparison(f"recalibration over a plain forward, {what}", "peer", "peer-forward"),
             Comparison(f"recalibration, {what}", "ours", "peer"),
             Comparison(f"plain forward, {what}", "ours-forward", "peer-forward"),
@@ -58,14 +59,14 @@ def _recalibration(batch: int, options: Options) -> Item:
 def _evaluation(options: Options) -> Item:
     num, num_images, side, batch = (3, 32, 64, 16) if options.short else (20, 100, 224, 100)
     drawn = architectures.draw(architectures.space_of([side]), num, seed=0)
-    ours = {"subnets": architectures.ours(drawn), "batch": batch}
+    ours = {"groups": [architectures.ours(drawn)], "batch": batch}
     theirs: dict[str, Any] = {
         "subnets": architectures.theirs(drawn),
         "batch": batch,
         "num_calibration": num_images,
         "num_images": num_images,
     }
-    size = {"resolution": side, "num_calibration": num_images, "num_images": num_images}
+    size = {"resolutions": [side], "num_calibration": num_images, "num_images": num_images}
     return Item(
         key="d-evaluation",
         title=f"{num} subnets: recalibrated over {num_images} images, evaluated on {num_images}, {side} px",
@@ -89,8 +90,34 @@ def _evaluation(options: Options) -> Item:
     )
 
 
+def _nested(options: Options) -> Item:
+    num, num_images, batch = (10, 32, 16) if options.short else (200, 100, 100)
+    resolutions = [48, 64] if options.short else [96, 112, 128]
+    space = architectures.space_of(resolutions)
+    drawn = record_groups(space, num, seed=0, sampling="nested")
+    groups = [architectures.ours(space.decode(rows)) for rows in drawn]
+    inputs = {"groups": groups, "batch": batch}
+    size = {"resolutions": resolutions, "num_calibration": num_images, "num_images": num_images}
+    return Item(
+        key="d-nested",
+        title=f"{num} nested records: recalibrated over {num_images} images, evaluated on {num_images}, "
+        f"{resolutions[0]} to {resolutions[-1]} px",
+        parts={"ours": Part("ours", "evaluation", size)},
+        lanes=[
+            Lane("ours", "ours, separately", "ours", "separately", lambda r: inputs, warmup=_first(inputs)),
+            Lane("together", "ours, in groups", "ours", "together", lambda r: inputs, warmup=_first(inputs)),
+        ],
+        comparisons=[Comparison(f"{num} nested records", "together", "ours", wanted=0.5)],
+        repeats=1 if options.short else 3,
+        minutes=0.2 if options.short else 15,
+        check=_same_scores,
+    )
+
+
 def _first(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The same for one subnet."""
+    """The same for the first subnet alone."""
+    if "groups" in inputs:
+        return {**inputs, "groups": [inputs["groups"][0][:1]]}
     return {**inputs, "subnets": inputs["subnets"][:1]}
 
 

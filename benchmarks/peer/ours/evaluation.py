@@ -24,37 +24,37 @@ NUM_CLASSES = 10
 class Evaluation:
     """Images by formula in memory, as uint8: unlike the peer's, they are normalised in the time measured."""
 
-    def __init__(self, *, resolution: int, num_calibration: int, num_images: int) -> None:
+    def __init__(self, *, resolutions: list[int], num_calibration: int, num_images: int) -> None:
         split = {"calibration": num_calibration, "selection": num_images, "test": NUM_CLASSES}
         settings = DataSettings.model_validate(
             {
                 "name": "synthetic",
                 "num_classes": NUM_CLASSES,
                 "num_images": sum(split.values()) + 10 * NUM_CLASSES,
-                "image_size": resolution,
+                "image_size": max(resolutions),
                 "memory": "memory",
                 "split": split,
             }
         )
         self.data = load_data(settings, seed=0)
-        self.supernet = build_supernet(space_of([resolution], num_classes=NUM_CLASSES), seed=0)
+        self.supernet = build_supernet(space_of(resolutions, num_classes=NUM_CLASSES), seed=0)
 
-    def separately(self, subnets: Described, batch: int) -> dict[str, Any]:
+    def separately(self, groups: Sequence[Described], batch: int) -> dict[str, Any]:
         """Extract, recalibrate and evaluate one subnet after the other."""
         return _evaluated(
-            subnets,
+            groups,
             lambda chosen: [evaluate_architecture(self.supernet, one, self.data, batch_size=batch) for one in chosen],
         )
 
-    def together(self, subnets: Described, batch: int) -> dict[str, Any]:
-        """The same, computing once what subnets have in common."""
-        return _evaluated(subnets, lambda chosen: evaluate_together(self.supernet, chosen, self.data, batch_size=batch))
+    def together(self, groups: Sequence[Described], batch: int) -> dict[str, Any]:
+        """The same, computing once what the subnets of a group have in common."""
+        return _evaluated(groups, lambda chosen: evaluate_together(self.supernet, chosen, self.data, batch_size=batch))
 
 
-def _evaluated(subnets: Described, evaluate: Callable[[list[Architecture]], list[Scored]]) -> dict[str, Any]:
-    chosen = [Architecture(subnet) for subnet in subnets]
-    seconds, scores = timed(lambda: evaluate(chosen))
-    return {"seconds": seconds, "count": len(chosen), "scores": [[score.accuracy, score.loss] for score in scores]}
+def _evaluated(groups: Sequence[Described], evaluate: Callable[[list[Architecture]], list[Scored]]) -> dict[str, Any]:
+    chosen = [[Architecture(subnet) for subnet in group] for group in groups]
+    seconds, scores = timed(lambda: [score for group in chosen for score in evaluate(group)])
+    return {"seconds": seconds, "count": len(scores), "scores": [[score.accuracy, score.loss] for score in scores]}
 
 
 load = Evaluation
