@@ -213,9 +213,48 @@ class Genome:
         """Architectures to canonical rows. Entries of switched-off choices are ignored; a value outside the space is
         a `UserError`.
         """
-        return np.array([self._encode(architecture, file) for architecture in architectures], dtype=np.int64).reshape(
-            len(architectures), len(self.genes)
-        )
+        rows = self._encode_columns(architectures)
+        if rows is None:  # one by one, which tells what is wrong with the first that has no row
+            rows = np.array([self._encode(architecture, file) for architecture in architectures], dtype=np.int64)
+        return rows.reshape(len(architectures), len(self.genes))
+
+    def _encode_columns(self, architectures: Sequence[Architecture]) -> Population | None:
+        """The rows choice by choice, tens of times faster; None if a gene is coupled or something does not fit."""
+        if self._columns is None:
+            return None
+        groups, lengths, columns = self._columns
+        flat = []
+        for architecture in architectures:
+            values = architecture.values
+            if len(values) != len(groups) or not all(group in values for group in groups):
+                return None
+            parts = [values[group] for group in groups]
+            if [len(part) if isinstance(part, tuple) else 0 for part in parts] != lengths:
+                return None
+            flat.append([v for part in parts for v in (part if isinstance(part, tuple) else (part,))])
+        rows = np.zeros((len(architectures), len(self.genes)), dtype=np.int64)
+        for (gene, options), wanted in zip(columns, zip(*flat, strict=True), strict=bool(flat)):
+            rows[:, gene] = [options.get(value, -1) for value in wanted]
+        active = self.active(rows)  # -1 stands for the last option here, but then the row is given up below
+        return None if (active & (rows < 0)).any() else np.where(active, rows, 0)
+
+    @cached_property
+    def _columns(self) -> tuple[list[str], list[int], list[tuple[int, dict[Value, int]]]] | None:
+        """Groups, their lengths (0: one value), and for each entry its gene and option numbers. None if coupled."""
+        groups: dict[str, list[Choice]] = {}
+        for choice in self.choices.values():
+            groups.setdefault(choice.group, []).append(choice)
+        ordered = {group: sorted(members, key=lambda c: c.index or 0) for group, members in groups.items()}
+        dense = all([c.index or 0 for c in members] == list(range(len(members))) for members in ordered.values())
+        if not dense or any(len(gene.drives) != 1 for gene in self.genes):
+            return None
+        lengths = [0 if members[0].index is None else len(members) for members in ordered.values()]
+        columns = [
+            (self.driver[choice.name], {value: number for number, value in enumerate(self._options(choice.name))})
+            for members in ordered.values()
+            for choice in members
+        ]
+        return list(ordered), lengths, columns
 
     def _encode(self, architecture: Architecture, file: object) -> list[int]:
         wanted = self._entries(architecture, file)
