@@ -1,7 +1,7 @@
 """What nested records do to the predictor: fitted on NAS-Bench-Macro, where the accuracy of every network is known.
 
-Lanes: `nested`, `stratified` and `uniform` records, as many of each; and `stratified` and `uniform` ones that cost as
-many MACs to evaluate, each alone, as the nested ones do together.
+Lanes: `nested`, `stratified` and `uniform` records, as many of each; `stratified` and `uniform` ones that cost as many
+MACs to evaluate, each alone, as the nested ones do together; and nested ones whose groups the fit is not told of.
 """
 
 from __future__ import annotations
@@ -38,13 +38,17 @@ class Lane:
     name: str
     rows: Rows
     macs: float
+    groups: tuple[int, ...] | None = None
 
 
 def lanes(benchmark: Benchmark, num: int, seed: int) -> Iterator[Lane]:
     space, costs = benchmark.space, benchmark.space.cost("macs")
     groups = record_groups(space, num, seed=seed, sampling="nested")
     paid = macs_together(space, groups)
-    yield Lane("nested", np.concatenate(groups), paid)
+    rows = np.concatenate(groups)
+    numbers = tuple(number for number, group in enumerate(groups) for _ in group)
+    yield Lane("nested", rows, paid, numbers)
+    yield Lane("nested, groups unknown", rows, paid)
     for sampling in _OTHERS:
         rows = record_list(space, num, seed=seed, sampling=sampling)
         macs = np.cumsum(costs.evaluate(rows))
@@ -57,7 +61,8 @@ def graded(benchmark: Benchmark, lane: Lane, seed: int) -> dict[str, Any]:
     """The project's predictor fitted to the lane's records, and held against all other networks."""
     settings = PredictorSettings(bootstrap=100)
     places = _places(benchmark, lane.rows)
-    ordered = np.array(sorted(places, key=lambda place: benchmark.keys[place]))
+    by_key = sorted(range(len(places)), key=lambda i: benchmark.keys[places[i]])
+    ordered = places[by_key]
     accuracies = benchmark.accuracies[ordered]
     records = Records(
         population=benchmark.population[ordered],
@@ -65,6 +70,7 @@ def graded(benchmark: Benchmark, lane: Lane, seed: int) -> dict[str, Any]:
         losses=1.0 - accuracies,
         keys=tuple(benchmark.keys[place] for place in ordered),
         origins=tuple("sampled" for _ in ordered),
+        groups=None if lane.groups is None else tuple(str(lane.groups[i]) for i in by_key),
     )
     predictor = fit_records(benchmark.space, records, settings, seed=seed, quiet=True)
     others = np.setdiff1d(np.arange(len(benchmark.population)), places)

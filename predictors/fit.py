@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -84,8 +84,10 @@ def fit_records(
             file=file,
             hint="Evaluate more with `ofa records RUN -n 100`",
         )
+    if len(set(used.group_names)) == 1:
+        used = replace(used, groups=None)  # there is nothing to split but the group
     job = _Job.of(space, used, settings, seed)
-    train, heldout = split_heldout(used.keys, settings.holdout, seed=seed)
+    train, heldout = split_heldout(used.group_names, settings.holdout, seed=seed)
     num_fits = len(settings.candidates) * settings.folds + 2
     with progress_bar("fitting predictors", num_fits, quiet=quiet) as advance:
         outside = {name: job.out_of_fold(name, train, advance) for name in settings.candidates}
@@ -124,11 +126,21 @@ def fit_records(
     )
 
 
-def split_heldout(keys: tuple[str, ...], share: float, *, seed: int) -> tuple[Indices, Indices]:
-    """Positions (train, held out). Who is held out goes by a hash of the key, which new records hardly move."""
-    order = np.array(sorted(range(len(keys)), key=lambda i: digest([seed, keys[i]])), dtype=np.int64)
-    num_heldout = min(max(2, round(share * len(keys))), len(keys) - 4)
-    return np.sort(order[num_heldout:]), np.sort(order[:num_heldout])
+def split_heldout(groups: tuple[str, ...], share: float, *, seed: int) -> tuple[Indices, Indices]:
+    """Positions (train, held out). Who is held out goes by a hash of the name, which new records hardly move.
+
+    Records of one group stay together: a network whose first layers were seen in training is no fair question.
+    """
+    wanted = min(max(2, round(share * len(groups))), len(groups) - 4)
+    members: dict[str, list[int]] = {}
+    for position, group in enumerate(groups):
+        members.setdefault(group, []).append(position)
+    held: list[int] = []
+    for group in sorted(members, key=lambda name: digest([seed, name])):
+        if len(held) < wanted and len(held) + len(members[group]) <= len(groups) - 4:
+            held += members[group]
+    heldout = np.array(sorted(held), dtype=np.int64)
+    return np.setdiff1d(np.arange(len(groups)), heldout), heldout
 
 
 @dataclass(frozen=True)
@@ -138,20 +150,27 @@ class _Job:
     encodings: Floats  # (num, num_features)
     targets: Floats  # (num,)
     accuracies: Floats  # (num,)
+    groups: Indices  # (num,) records of one number are never on both sides of a split
     settings: PredictorSettings
     seed: int
 
     @classmethod
     def of(cls, space: SearchSpace, records: Records, settings: PredictorSettings, seed: int) -> _Job:
         targets = TARGETS[settings.target].from_accuracy(records.accuracies)
-        return cls(Encoder(space)(records.population), targets, records.accuracies, settings, seed)
+        names = {name: number for number, name in enumerate(dict.fromkeys(records.group_names))}
+        groups = np.array([names[name] for name in records.group_names], dtype=np.int64)
+        return cls(Encoder(space)(records.population), targets, records.accuracies, groups, settings, seed)
 
     def fit(self, name: str, rows: Indices) -> FittedModel:
-        return MODELS.get(name).fit(self.encodings[rows], self.targets[rows], rows, seed=self.seed)
+        return MODELS.get(name).fit(self.encodings[rows], self.targets[rows], self.groups[rows], seed=self.seed)
 
     def out_of_fold(self, name: str, rows: Indices, advance: Callable[..., None]) -> Prediction:
         """Predictions of the targets of `rows`, each by a model that did not see it."""
-        fold_of = np.random.default_rng([self.seed, len(rows)]).permutation(len(rows)) % self.settings.folds
+        _, group = np.unique(self.groups[rows], return_inverse=True)
+        if group.max() == 0:  # the others are held out: as above
+            group = np.arange(len(rows))
+        order = np.random.default_rng([self.seed, len(rows)]).permutation(group.max() + 1)
+        fold_of = order[group] % self.settings.folds
         ends = np.empty((3, len(rows)))
         for fold in range(self.settings.folds):
             inside = fold_of == fold

@@ -57,6 +57,12 @@ class Records:
     losses: Floats  # (num,) infinite for a subnet whose outputs overflowed (null in the file)
     keys: tuple[str, ...]
     origins: tuple[Origin, ...]
+    groups: tuple[str, ...] | None = None
+    """For each network a name of those drawn with it, with layers in common (None: each was drawn alone)."""
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        return self.keys if self.groups is None else self.groups
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -71,11 +77,13 @@ class Records:
             losses=self.losses[kept],
             keys=tuple(self.keys[i] for i in chosen),
             origins=tuple(self.origins[i] for i in chosen),
+            groups=None if self.groups is None else tuple(self.groups[i] for i in chosen),
         )
 
     @property
     def digest(self) -> str:
-        return digest([list(pair) for pair in zip(self.keys, self.accuracies.tolist(), strict=True)])
+        facts: list[Any] = [list(pair) for pair in zip(self.keys, self.accuracies.tolist(), strict=True)]
+        return digest(facts if self.group_names == self.keys else [facts, list(self.group_names)])
 
 
 def load_records(
@@ -111,6 +119,7 @@ def load_records(
         losses=np.array([math.inf if line["loss"] is None else line["loss"] for line in lines], dtype=np.float64),
         keys=tuple(keys),
         origins=tuple(line.get("origin", "sampled") for line in lines),
+        groups=tuple(line.get("group", key) for key, line in zip(keys, lines, strict=True)),
     )
 
 
@@ -139,11 +148,17 @@ class RecordBook:
         return self.accuracies([architecture], lambda asked: [evaluate(one) for one in asked], origin=origin)[0]
 
     def accuracies(
-        self, architectures: Sequence[Architecture], evaluate: EvaluateTogether, *, origin: Origin
+        self,
+        architectures: Sequence[Architecture],
+        evaluate: EvaluateTogether,
+        *,
+        origin: Origin,
+        group: str | None = None,
     ) -> list[float]:
         """The same of several networks: those not on file are evaluated together, then appended.
 
-        `seconds` on file is the time of the whole evaluation divided by the networks in it.
+        `group` names the networks that these were drawn with; `seconds` on file is the time of the whole evaluation
+        divided by the networks in it.
         """
         missing = list({a.key: a for a in architectures if a not in self}.values())
         if missing:
@@ -152,11 +167,13 @@ class RecordBook:
             seconds = (time.perf_counter() - start) / len(missing)
             with _locked(self.path):
                 for architecture, result in zip(missing, results, strict=True):
-                    append_line(self.path, self._line(architecture, result, origin, seconds))
+                    append_line(self.path, self._line(architecture, result, origin, seconds, group))
             self._known |= {a.key: float(result.accuracy) for a, result in zip(missing, results, strict=True)}
         return [self._known[architecture.key] for architecture in architectures]
 
-    def _line(self, architecture: Architecture, result: Evaluated, origin: Origin, seconds: float) -> dict[str, Any]:
+    def _line(
+        self, architecture: Architecture, result: Evaluated, origin: Origin, seconds: float, group: str | None
+    ) -> dict[str, Any]:
         return {
             "key": architecture.key,
             "accuracy": float(result.accuracy),
@@ -164,6 +181,7 @@ class RecordBook:
             "num_images": int(result.num_images),
             "split": "selection",
             "origin": origin,
+            **({} if group is None else {"group": group}),
             "seconds": round(seconds, 4),
             "architecture": architecture.to_json(),
             **self._identity,
@@ -199,6 +217,8 @@ def _check(line: Any, wanted: Mapping[str, str | None], where: str, space: Searc
         raise UserError("accuracies come from the selection split only", file=where, key="split", value=line["split"])
     if line.get("origin", "sampled") not in ("sampled", "search"):
         raise UserError("must be sampled or search", file=where, key="origin", value=line["origin"])
+    if not isinstance(line.get("group", ""), str):
+        raise UserError("must be the key of a network", file=where, key="group", value=line["group"])
     for name, limit in (("accuracy", 1.0), ("loss", math.inf)):
         value = line[name]
         if value is None and name == "loss":

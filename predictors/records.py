@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from predictors.record_file import Evaluate, EvaluateTogether, RecordBook, Records, load_records
+from predictors.record_file import Evaluate, Evaluated, EvaluateTogether, RecordBook, Records, load_records
 from predictors.sampling import record_groups
 from predictors.settings import RecordSettings
 from search_spaces.common.errors import UserError
@@ -78,6 +78,10 @@ def evaluate_missing(
     `together`, and on file when all of it is done. Shares go by position in the list, not among what is missing, so
     that processes which start at different times, and see different files, never take the same network.
     """
+
+    def alone(asked: Sequence[Architecture]) -> list[Evaluated]:
+        return [evaluate(architecture) for architecture in asked]
+
     mine = [book.space.decode(rows) for rows in groups[rank::world_size]]
     known = sum(architecture in book for group in mine for architecture in group)
     with progress_bar("recording subnets", sum(map(len, mine)), done=known, quiet=quiet) as advance:
@@ -85,10 +89,11 @@ def evaluate_missing(
             missing = [architecture for architecture in group if architecture not in book]
             if not missing:
                 continue
-            if len(missing) == 1 or together is None:
-                accuracies = [book.accuracy(architecture, evaluate, origin="sampled") for architecture in missing]
+            name = group[0].key if len(group) > 1 else None
+            if len(missing) > 1 and together is not None:
+                accuracies = book.accuracies(missing, together, origin="sampled", group=name)
             else:
-                accuracies = book.accuracies(missing, together, origin="sampled")
+                accuracies = [book.accuracies([one], alone, origin="sampled", group=name)[0] for one in missing]
             advance(len(missing), note=f"{missing[-1].key} {accuracies[-1]:.4f}")
 
 

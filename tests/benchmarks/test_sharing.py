@@ -42,7 +42,7 @@ def test_predictors_are_graded_on_networks_without_a_record() -> None:
     assert by_lane["stratified, equal cost"]["records"] < 30
     entry = summary(fits)["30"]["uniform"]
     assert entry["nested_minus_this_tau"]["mean"] == by_lane["nested"]["tau"] - by_lane["uniform"]["tau"]
-    assert len(table(summary(fits)).splitlines()) == 2 + 5
+    assert len(table(summary(fits)).splitlines()) == 2 + 6
 
 
 def test_both_ways_of_evaluating_agree() -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from predictors.fit import fit_records, inputs_digest, split_heldout
+from predictors.fit import _Job, fit_records, inputs_digest, split_heldout
 from predictors.models import MODELS
 from predictors.record_file import Records
 from predictors.settings import PredictorSettings
@@ -129,3 +130,44 @@ def test_too_few_records(space: SearchSpace, make_records: Make) -> None:
 def test_settings_name_known_models() -> None:
     with pytest.raises(ValueError, match="unknown accuracy model 'rigde'"):
         PredictorSettings.model_validate({"candidates": ["rigde"]})
+
+
+def test_records_drawn_together_are_never_on_both_sides(
+    space: SearchSpace, make_records: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = make_records(60)
+    grouped = replace(records, groups=tuple(str(number % 12) for number in range(60)))
+    train, heldout = split_heldout(grouped.group_names, 0.2, seed=0)
+    assert sorted([*train, *heldout]) == list(range(60))
+    assert len(heldout) == 15  # whole groups of 5, until there are 12
+    assert not {grouped.groups[i] for i in train} & {grouped.groups[i] for i in heldout}
+
+    asked: list[tuple[set[int], set[int]]] = []
+    real = _Job.out_of_fold
+
+    def watched(self: _Job, name: str, rows: np.ndarray, advance: Callable[..., None]) -> object:
+        def fit(self: _Job, name: str, known: np.ndarray) -> object:
+            asked.append((set(self.groups[known]), set(self.groups[np.setdiff1d(rows, known)])))
+            return real_fit(self, name, known)
+
+        real_fit = _Job.fit
+        with monkeypatch.context() as patch:
+            patch.setattr(_Job, "fit", fit)
+            return real(self, name, rows, advance)
+
+    monkeypatch.setattr(_Job, "out_of_fold", watched)
+    fit_records(space, grouped, SETTINGS)
+    assert len(asked) == 10
+    assert all(known and unknown and not known & unknown for known, unknown in asked)
+    monkeypatch.undo()
+    alone = replace(records, groups=records.keys)
+    assert fit_records(space, alone, SETTINGS).grade == fit_records(space, records, SETTINGS).grade
+    assert inputs_digest(alone, space, SETTINGS, seed=0) == inputs_digest(records, space, SETTINGS, seed=0)
+    assert inputs_digest(grouped, space, SETTINGS, seed=0) != inputs_digest(records, space, SETTINGS, seed=0)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 8), (8, 2), (5, 5), (10,)])
+def test_few_groups_are_fitted_all_the_same(space: SearchSpace, make_records: Make, sizes: tuple[int, ...]) -> None:
+    names = tuple(str(number) for number, size in enumerate(sizes) for _ in range(size))
+    predictor = fit_records(space, replace(make_records(10), groups=names), SETTINGS)
+    assert np.isfinite(predictor.predict(space, space.sample(5, np.random.default_rng(0))).mean).all()

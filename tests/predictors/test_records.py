@@ -107,6 +107,12 @@ def test_of_a_group_on_file_in_part_the_rest_is_evaluated(space: SearchSpace, pa
     assert third.asked == []
     assert list(load_records(path, space=space).keys) == sorted(keys)
     assert len(path.read_text().splitlines()) == 40
+    records = load_records(path, space=space)
+    names = dict(zip(records.keys, records.groups, strict=True))
+    for group in groups[1:]:
+        members = [architecture.key for architecture in space.decode(group)]
+        found = {names[key] for key in members if key not in keys[fourth + 1 : fourth + 3]}  # those were on file before
+        assert found == {members[0]}
 
 
 def test_ranks_share_whole_groups(space: SearchSpace, path: Path) -> None:
@@ -212,6 +218,7 @@ def test_records_of_something_else_are_refused_and_kept(space: SearchSpace, path
         ({"split": "test"}, "line 2: split: accuracies come from the selection split only"),
         ({"key": "0123456789ab"}, "line 2: key: the architecture's key is"),
         ({"origin": "elsewhere"}, "line 2: origin"),
+        ({"group": 3}, "line 2: group"),
         ({"architecture": {"resolution": 21}}, "line 2"),
         ({"architecture": "large"}, "line 2"),
         ({"weights_sha256": None}, "line 2: weights_sha256"),
