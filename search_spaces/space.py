@@ -169,17 +169,34 @@ class SearchSpace:
         if architecture not in self._networks:
             if len(self._networks) > 10_000:
                 self._networks.clear()
-            values = self.genome.decode(self.genome.encode([architecture]))[0].values  # checks, and fills in nothing
-            flat: dict[str, Any] = {}
-            for group, value in values.items():
-                flat |= {f"{group}.{i}": v for i, v in enumerate(value)} if isinstance(value, tuple) else {group: value}
-            self._networks[architecture] = [
-                (slot.name, slot.operator(flat)) for slot in self.slots if bool(slot.present(flat))
-            ]
+            row = self.genome.encode([architecture])[0]
+            self._networks[architecture] = self._look_up(row) if "_operator_numbers" in vars(self) else self._build(row)
         return self._networks[architecture]
+
+    def _build(self, row: NDArray[np.int64]) -> list[tuple[str, Operator]]:
+        values = self.genome.decode(row[None])[0].values
+        flat: dict[str, Any] = {}
+        for group, value in values.items():
+            flat |= {f"{group}.{i}": v for i, v in enumerate(value)} if isinstance(value, tuple) else {group: value}
+        return [(slot.name, slot.operator(flat)) for slot in self.slots if bool(slot.present(flat))]
+
+    def _look_up(self, row: NDArray[np.int64]) -> list[tuple[str, Operator]]:
+        """The same from the operators of all options, which are known once anything has asked for them."""
+        known, tables = self._operator_numbers
+        options = row.tolist()
+        found = []
+        for slot, genes, table in zip(self.slots, self._slot_genes, tables, strict=True):
+            number = int(table[tuple([options[gene] for gene in genes])])
+            if number >= 0:
+                found.append((slot.name, known[number]))
+        return found
 
     def slot_genes(self, slot: Slot) -> tuple[int, ...]:
         return tuple(sorted({self.genome.driver[choice] for choice in slot.choices}))
+
+    @cached_property
+    def _slot_genes(self) -> list[tuple[int, ...]]:
+        return [self.slot_genes(slot) for slot in self.slots]
 
     def slot_operators(self, slot: Slot) -> list[Operator]:
         """The distinct operators that can stand in this slot (known by its name: it may come from an equal space)."""
