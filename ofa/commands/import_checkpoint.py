@@ -30,9 +30,7 @@ def import_checkpoint(
     reverse: Annotated[bool, typer.Option("--reverse", help="Write a supernet of ours as a published file.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Import the supernet of a published once-for-all network; every tensor of it finds its place, or nothing is
-    written.
-    """
+    """Import a published once-for-all supernet: every tensor of it finds its place, or nothing is written."""
     if (output is None) == (config is None):
         raise UserError("give either a place to write to, or the config whose training it is", key="-o/--config")
     if config is None and overrides:

@@ -66,7 +66,9 @@ def read_supernet(
     Raises `UserError` unless every tensor of the file and of the space is accounted for.
     """
     found = read_state_dict(path)
-    return _placed(found, identify(found, file=path, settings=settings, width_mult=width_mult), path)
+    wanted = identify(found, file=path, settings=settings, width_mult=width_mult)
+    hint = "A supernet with options of its own needs --space CONFIG.yaml" if settings is None else None
+    return _placed(found, wanted, path, hint=hint)
 
 
 def read_supernet_of(path: Path, space: SearchSpace) -> PublishedSupernet:
@@ -150,8 +152,8 @@ def published_tensors(supernet: Supernet) -> dict[str, Tensor]:
     return {names[name]: tensor for name, tensor in ours.items()}
 
 
-def _placed(found: Mapping[str, Tensor], wanted: Layout, path: Path) -> PublishedSupernet:
-    taken, notes = take(found, wanted.shapes, file=path, of=title(wanted.space))
+def _placed(found: Mapping[str, Tensor], wanted: Layout, path: Path, *, hint: str | None = None) -> PublishedSupernet:
+    taken, notes = take(found, wanted.shapes, file=path, of=title(wanted.space), hint=hint)
     tensors = {ours: taken[name] for ours, name in wanted.names.items()}
     return PublishedSupernet(wanted.space, tensors, tuple(notes), {"file": path.name, "sha256": file_digest(path)})
 

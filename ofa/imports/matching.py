@@ -28,12 +28,14 @@ def spellings(wanted: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def take(found: Mapping[str, Tensor], wanted: Shapes, *, file: Path, of: str) -> tuple[dict[str, Tensor], list[str]]:
+def take(
+    found: Mapping[str, Tensor], wanted: Shapes, *, file: Path, of: str, hint: str | None = None
+) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors of `found` by their wanted names, and notes on what was filled in.
 
     Only what a whole kind of file lacks is filled in: kernel transformations (static networks) and batch counters
     (the first releases of torch). `of` names what the tensors should be those of. Raises `UserError` listing missing
-    and unknown names, or wrong shapes.
+    and unknown names (with `hint`, if none looks renamed), or wrong shapes.
     """
     known = spellings(wanted)
     taken: dict[str, Tensor] = {}
@@ -49,7 +51,7 @@ def take(found: Mapping[str, Tensor], wanted: Shapes, *, file: Path, of: str) ->
     filled, notes = _filled_in(wanted, taken)
     missing = [name for name in wanted if name not in taken and name not in filled]
     if missing or unknown:
-        raise _names_differ(missing, unknown, found, wanted, file=file, of=of)
+        raise _names_differ(missing, unknown, found, wanted, file=file, of=of, hint=hint)
     wrong = [name for name, tensor in taken.items() if tuple(tensor.shape) != tuple(wanted[name])]
     if wrong:
         name = wrong[0]
@@ -78,7 +80,14 @@ def _filled_in(wanted: Shapes, taken: Mapping[str, Tensor]) -> tuple[dict[str, T
 
 
 def _names_differ(
-    missing: Sequence[str], unknown: Sequence[str], found: Mapping[str, Tensor], wanted: Shapes, *, file: Path, of: str
+    missing: Sequence[str],
+    unknown: Sequence[str],
+    found: Mapping[str, Tensor],
+    wanted: Shapes,
+    *,
+    file: Path,
+    of: str,
+    hint: str | None,
 ) -> UserError:
     parts = [
         f"{len(names)} {kind} ({_listed(names)})"
@@ -95,7 +104,7 @@ def _names_differ(
     return UserError(
         f"the tensors are not those of {of}: {', '.join(parts)}",
         file=file,
-        hint="; ".join(renamed[:3]) + more if renamed else None,
+        hint="; ".join(renamed[:3]) + more if renamed else hint,
     )
 
 

@@ -20,7 +20,7 @@ from ofa.imports.spaces import title
 from ofa.imports.static import fixed_widths, from_net_config, sized
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.common.errors import UserError
-from search_spaces.common.files import file_digest, read_json, write_json
+from search_spaces.common.files import atomic_directory, file_digest, read_json, write_json
 from search_spaces.plain import build_network
 from trainers.checkpoints import weights_digest, write_tensors
 
@@ -96,9 +96,9 @@ def read_subnet(
 
 
 def write_subnet(folder: Path, subnet: Subnet) -> dict[str, Any]:
-    """Write architecture.json, subnet.json and, with weights, network.safetensors; the content of subnet.json.
+    """Write the folder in one step: architecture.json, subnet.json and, with weights, network.safetensors.
 
-    Raises `UserError` if the folder holds another subnet.
+    Returns the content of subnet.json. Raises `UserError` if the folder holds anything but this same subnet.
     """
     facts = {
         "schema": SCHEMA,
@@ -113,14 +113,16 @@ def write_subnet(folder: Path, subnet: Subnet) -> dict[str, Any]:
         "training": subnet.training,
         "weights_sha256": None if subnet.tensors is None else weights_digest(subnet.tensors),
     }
-    described = folder / DESCRIBED
-    others = [name for name in (DESCRIBED, FILE, WEIGHTS) if (folder / name).exists()]
-    if others and (not described.exists() or read_json(described, "subnet") != facts):
-        raise UserError("this folder already holds another network", file=folder / others[0], key="-o")
-    write_architecture_file(folder / FILE, _described(subnet))
-    if subnet.tensors is not None:
-        write_tensors(folder / WEIGHTS, subnet.tensors)
-    write_json(described, facts)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not (folder / DESCRIBED).exists():
+            raise UserError("holds other files than an imported network", file=folder, key="-o")
+        if read_json(folder / DESCRIBED, "subnet") != facts:
+            raise UserError("this folder already holds another network", file=folder, key="-o")
+    with atomic_directory(folder) as new:
+        write_architecture_file(new / FILE, _described(subnet))
+        if subnet.tensors is not None:
+            write_tensors(new / WEIGHTS, subnet.tensors)
+        write_json(new / DESCRIBED, facts)
     return facts
 
 
@@ -160,11 +162,12 @@ def _space_of(
         raise UserError(f"nothing was published for the family {base.family}", key="--space", value=base.name)
     ends, widths = (base.num_classes, base.in_channels), {}
     if state is not None:
-        network = base.decode(base.largest())[0]
-        ours = {slot: f"{slot}.{name}" for slot in fixed_widths(base) for name in ("conv.weight",)}
-        names = network_names(base, network, _convolutions(base, network))
-        found = {slot: state[names[name]] for slot, name in ours.items() if names.get(name) in state}
-        widths = {slot: int(tensor.shape[0]) for slot, tensor in found.items()}
+        (largest,) = base.decode(base.largest())
+        names = network_names(base, largest, _tensors(base, largest))
+        found = {slot: state.get(names.get(f"{slot}.conv.weight", "")) for slot in fixed_widths(base)}
+        widths = {
+            slot: int(tensor.shape[0]) for slot, tensor in found.items() if tensor is not None and tensor.dim() == 4
+        }
         classifier = state.get("classifier.linear.weight")
         if classifier is not None and classifier.dim() == 2:
             ends = int(classifier.shape[0]), ends[1]
@@ -190,20 +193,21 @@ def _family(data: Mapping[str, Any], path: Path) -> str:
     raise UserError("does not tell its space", file=path, hint=f"Give --space: {', '.join(PUBLISHED.values())}")
 
 
-def _convolutions(space: SearchSpace, architecture: Architecture) -> list[str]:
-    with torch.device("meta"):
-        return list(build_network(space, architecture, init=False).state_dict())
-
-
 def _weights(
     space: SearchSpace, architecture: Architecture, state: Mapping[str, Tensor], path: Path
 ) -> dict[str, Tensor]:
-    with torch.device("meta"):
-        ours = build_network(space, architecture, init=False).state_dict()
+    """The tensors of a static state dict by the names of the extracted network."""
+    ours = _tensors(space, architecture)
     names = network_names(space, architecture, ours)
     wanted = {names[name]: tuple(tensor.shape) for name, tensor in ours.items()}
     taken, _ = take(state, wanted, file=path, of=f"this network of {title(space)}")
     return {name: taken[published] for name, published in names.items()}
+
+
+def _tensors(space: SearchSpace, architecture: Architecture) -> dict[str, Tensor]:
+    """The state dict of an extracted network, without values."""
+    with torch.device("meta"):
+        return build_network(space, architecture, init=False).state_dict()
 
 
 def _described(subnet: Subnet) -> ArchitectureFile:

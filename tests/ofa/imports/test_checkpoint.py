@@ -157,3 +157,13 @@ def test_the_folder_is_that_of_a_finished_training(ofa, tensors, write, tmp_path
     back = ofa("import", "checkpoint", tmp_path / "out", "--reverse", "-o", tmp_path / "back.pth", "--json")
     assert json.loads(back.out)["num_tensors"] == len(tensors)
     assert same(read_state_dict(tmp_path / "back.pth"), tensors)
+
+
+def test_a_supernet_with_options_of_its_own(helpers, write, tmp_path, ofa):
+    settings = {"name": "ofa_proxyless_nas", "width_mult": 0.25, "kernel": [3, 5], "expand": [2, 4], "depth": [1, 3]}
+    space = get_space(settings, 4)
+    path = write(helpers.published_weights(space))
+    (tmp_path / "mine.yaml").write_text(f"space: {json.dumps(settings)}\n")
+    answer = ofa("import", "checkpoint", path, "--space", tmp_path / "mine.yaml", "-o", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    assert load_supernet(tmp_path / "out").space.fingerprint == space.fingerprint

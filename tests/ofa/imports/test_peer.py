@@ -5,6 +5,9 @@ OFA_PEER_PYTHON=/path/to/venv/bin/python pytest -m peer tests/ofa/imports -s
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,3 +122,17 @@ def test_extracted_networks_take_the_static_weights(there, here, published, peer
         with torch.no_grad():
             ours = network(torch.from_numpy(helpers.worker.images(subnet["image_size"], 2)))
         assert helpers.relative(ours, np.load(tmp_path / f"static{number}.npy")) < 1e-4
+
+
+def test_the_counts_on_file_are_the_peers(peer, tmp_path):
+    """published_subnets.json against the peer's count of the same net.config today."""
+    rows = json.loads(Path(__file__).with_name("published_subnets.json").read_text())["subnets"]
+    data = (
+        Path(os.environ.get("OFA_BENCH_DATA", Path(__file__).parents[4] / "shared" / "data")) / "published" / "subnets"
+    )
+    if not data.exists():
+        pytest.skip("needs published/subnets in OFA_BENCH_DATA")
+    pairs = [[data / row["name"] / "net.config", row["architecture"]["resolution"]] for row in rows]
+    peer({"count": pairs, "counts": tmp_path / "counts.json"})
+    counts = json.loads((tmp_path / "counts.json").read_text())
+    assert counts == [{"params": row["params"], "macs": row["macs"]} for row in rows]

@@ -201,3 +201,7 @@ def test_a_folder_with_another_network_keeps_it(space, config, ofa, refused, tmp
     assert ofa("import", "subnet", tmp_path / "a.config", *options).code == 0
     message = refused("import", "subnet", tmp_path / "b.config", *options)
     assert message.endswith("this folder already holds another network")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep me")
+    message = refused("import", "subnet", tmp_path / "b.config", "-o", tmp_path / "mine", "--resolution", "160")
+    assert message.endswith("holds other files than an imported network")
