@@ -16,7 +16,9 @@ import torch
 
 from ofa.imports.checkpoint import published_tensors, read_supernet
 from ofa.imports.names import supernet_names
+from ofa.imports.net_config import network_config
 from ofa.imports.pth import write_state_dict
+from ofa.imports.subnet import read_subnet
 
 pytestmark = pytest.mark.peer
 
@@ -106,8 +108,6 @@ def test_the_way_back(there, here, peer, helpers, tmp_path):
 
 def test_extracted_networks_take_the_static_weights(there, here, published, peer, helpers, tmp_path):
     """`ofa import subnet --weights`: the static network that the peer cuts out gives what it gives there."""
-    from ofa.imports.subnet import read_subnet
-
     job = {key: there["job"][key] for key in ("network", "width_mult")}
     subnets = there["job"]["subnets"][:4]
     peer({**job, "load": there["job"]["save"], "subnets": subnets, "extract": tmp_path / "static"})
@@ -117,7 +117,10 @@ def test_extracted_networks_take_the_static_weights(there, here, published, peer
             weights=tmp_path / f"static{number}.pth",
             resolution=subnet["image_size"],
         )
-        assert found.architecture == there["architectures"][number]
+        expected = network_config(published[2], there["architectures"][number])
+        assert (
+            network_config(found.space, found.architecture) == expected
+        )  # two options of a ResNet's stem are one width
         network = found.network()
         with torch.no_grad():
             ours = network(torch.from_numpy(helpers.worker.images(subnet["image_size"], 2)))
