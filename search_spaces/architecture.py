@@ -29,7 +29,17 @@ class Architecture:
             for name, value in values.items()
         }
         self.values: Mapping[str, Value | tuple[Value, ...]] = MappingProxyType(frozen)
-        self._identity = tuple(sorted(frozen.items()))
+
+    @classmethod
+    def of_plain(cls, values: dict[str, Value | tuple[Value, ...]]) -> Architecture:
+        """Of values that are tuples and numbers in their plain form already, as a genome's are; taken as they are."""
+        architecture = cls.__new__(cls)
+        architecture.values = MappingProxyType(values)
+        return architecture
+
+    @cached_property
+    def _identity(self) -> tuple[tuple[str, Any], ...]:
+        return tuple(sorted(self.values.items()))
 
     @property
     def resolution(self) -> int:

@@ -197,17 +197,11 @@ class Genome:
         for name in self.choices:  # Python values, so that 3 stays 3 beside a 4.5
             options, chosen = self._options(name), population[:, self.driver[name]].tolist()
             columns[name] = [options[o] if e else None for o, e in zip(chosen, exists[name], strict=True)]
-        return [
-            Architecture(
-                {
-                    group: columns[names[0]][row]
-                    if names[0] in scalars
-                    else tuple(columns[name][row] for name in names)
-                    for group, names in groups.items()
-                }
-            )
-            for row in range(len(population))
+        values = [
+            columns[names[0]] if names[0] in scalars else list(zip(*(columns[name] for name in names), strict=True))
+            for names in groups.values()
         ]
+        return [Architecture.of_plain(dict(zip(groups, row, strict=True))) for row in zip(*values, strict=True)]
 
     def encode(self, architectures: Sequence[Architecture], *, file: object = None) -> Population:
         """Architectures to canonical rows. Entries of switched-off choices are ignored; a value outside the space is

@@ -12,7 +12,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.elastic.blocks import ELASTIC, ElasticBlock
 from search_spaces.operators import Operator
 from search_spaces.plain import initialize
-from search_spaces.plain.templates import assemble, clone_block, container, with_own_graph
+from search_spaces.plain.templates import assemble, at_any_resolution, clone_block, container, with_own_graph
 from search_spaces.space import SearchSpace
 
 
@@ -80,6 +80,7 @@ class Supernet(nn.Module):
         layers = [(module._parameters, module._buffers) for module in self.slots[name].modules()]
         tensors = (t for pair in layers for held in pair for t in held.values() if t is not None)
         state = self.training, *((t._version, t.data_ptr()) for t in tensors)
+        operator = at_any_resolution(operator)
         known = self._layers.get((name, operator))
         if known is None or known[0] != state:
             known = state, container(self.block(name, operator, share=True))

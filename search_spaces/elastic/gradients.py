@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 _in_place: ContextVar[bool] = ContextVar("gradients_in_place", default=False)
@@ -47,8 +47,8 @@ def prefix_conv2d(
 ) -> Tensor:
     """Dense convolution by the first `out_channels` filters and the first C input channels of `weight` (O, I, K, K)."""
     if _trains_in_float32(x_BCHW, weight):
-        y: Tensor = _PrefixConv.apply(x_BCHW, weight, out_channels, stride, padding, _in_place.get())
-        return y if bias is None else y + bias[:out_channels, None, None]
+        y: Tensor = _PrefixConv.apply(x_BCHW, weight, bias, out_channels, stride, padding, _in_place.get())
+        return y
     return F.conv2d(
         x_BCHW,
         weight[:out_channels, : x_BCHW.shape[1]],
@@ -67,58 +67,103 @@ def depthwise_conv2d(x_BCHW: Tensor, weight: Tensor, stride: tuple[int, ...]) ->
     return F.conv2d(x_BCHW, weight, None, stride, kernel_size // 2, groups=channels)
 
 
+def prefix_batch_norm(x_BCHW: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    """Batch norm by the first C entries of the scale, shift and statistics of `norm`, in its mode."""
+    channels = x_BCHW.shape[1]
+    assert norm.running_mean is not None and norm.running_var is not None
+    statistics = norm.running_mean[:channels], norm.running_var[:channels]
+    momentum = norm.momentum or 0.0
+    if norm.training and _trains_in_float32(x_BCHW, norm.weight):
+        y: Tensor = _PrefixNorm.apply(x_BCHW, norm.weight, norm.bias, statistics, momentum, norm.eps, _in_place.get())
+        return y
+    weight, bias = norm.weight[:channels], norm.bias[:channels]
+    return F.batch_norm(x_BCHW, *statistics, weight, bias, norm.training, momentum, norm.eps)
+
+
 class _PrefixConv(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,
         weight: Tensor,
+        bias: Tensor | None,
         out_channels: int,
         stride: tuple[int, ...],
         padding: tuple[int, ...],
         in_place: bool,
     ) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.out_channels, ctx.stride, ctx.padding, ctx.in_place = out_channels, stride, padding, in_place
-        prefix = weight[:out_channels, : x.shape[1]]
-        ctx.is_product = x.is_cpu and weight.shape[2:] == (1, 1) and tuple(stride) == (1, 1) and _is_channels_last(x)
-        if ctx.is_product:
-            return _product(x, prefix[:, :, 0, 0].t())
-        return F.conv2d(x, prefix, None, stride, padding)
+        in_channels = x.shape[1]
+        pointwise = weight.shape[2] == weight.shape[3] == stride[0] == stride[1] == 1 and padding[0] == padding[1] == 0
+        ctx.is_product = pointwise and x.is_cpu and _is_channels_last(x)
+        prefix = (weight.flatten(1) if ctx.is_product else weight)[:out_channels, :in_channels]
+        ctx.save_for_backward(x, prefix)
+        ctx.weight, ctx.bias, ctx.stride, ctx.padding, ctx.in_place = weight, bias, stride, padding, in_place
+        shift = None if bias is None else bias[:out_channels]
+        return _product(x, prefix.t(), shift) if ctx.is_product else F.conv2d(x, prefix, shift, stride, padding)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        prefix = weight[: ctx.out_channels, : x.shape[1]]
-        for_x, for_weight = ctx.needs_input_grad[:2]
+        x, prefix = ctx.saved_tensors
+        for_x, for_weight, for_bias = ctx.needs_input_grad[:3]
         x_gradient: Tensor | None = None
         weight_gradient: Tensor | None = None
+        bias_gradient: Tensor | None = None
         if ctx.is_product:
             gradient = gradient.contiguous(memory_format=torch.channels_last)
             if for_x:
-                x_gradient = _product(gradient, prefix[:, :, 0, 0])
+                x_gradient = _product(gradient, prefix, None)
             if for_weight:
-                target, weight_gradient = _target(weight, prefix, in_place=ctx.in_place)
-                target[:, :, 0, 0].addmm_(_as_rows(gradient).t(), _as_rows(x))
+                target, weight_gradient = _target(ctx.weight, in_place=ctx.in_place)
+                target.flatten(1)[: len(prefix), : x.shape[1]].addmm_(_as_rows(gradient).t(), _as_rows(x))
         else:
+            mask = for_x, for_weight, False
             x_gradient, found, _ = torch.ops.aten.convolution_backward(
-                gradient,
-                x,
-                prefix,
-                None,
-                ctx.stride,
-                ctx.padding,
-                (1, 1),
-                False,
-                (0, 0),
-                1,
-                (for_x, for_weight, False),
+                gradient, x, prefix, None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1, mask
             )
             if for_weight:
-                target, weight_gradient = _target(weight, prefix, in_place=ctx.in_place)
-                target.add_(found)
-        return x_gradient, weight_gradient, None, None, None, None
+                target, weight_gradient = _target(ctx.weight, in_place=ctx.in_place)
+                target[: len(prefix), : x.shape[1]].add_(found)
+        if for_bias:
+            target, bias_gradient = _target(ctx.bias, in_place=ctx.in_place)
+            target[: len(prefix)].add_(gradient.sum((0, 2, 3)))
+        return x_gradient, weight_gradient, bias_gradient, None, None, None, None
+
+
+class _PrefixNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        statistics: tuple[Tensor, Tensor],
+        momentum: float,
+        eps: float,
+        in_place: bool,
+    ) -> Tensor:
+        scale = weight[: x.shape[1]]
+        y, mean, deviation = torch.native_batch_norm(x, scale, bias[: x.shape[1]], *statistics, True, momentum, eps)
+        ctx.save_for_backward(x, scale, mean, deviation)
+        ctx.weight, ctx.bias, ctx.eps, ctx.in_place = weight, bias, eps, in_place
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, scale, mean, deviation = ctx.saved_tensors
+        if _is_channels_last(x):
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
+        mask = ctx.needs_input_grad[:3]
+        x_gradient, *found = torch.ops.aten.native_batch_norm_backward(
+            gradient, x, scale, None, None, mean, deviation, True, ctx.eps, mask
+        )
+        given: list[Tensor | None] = [None, None]
+        for number, parameter in enumerate((ctx.weight, ctx.bias)):
+            if mask[1 + number]:
+                target, given[number] = _target(parameter, in_place=ctx.in_place)
+                target[: len(scale)].add_(found[number])
+        return x_gradient, *given, None, None, None, None
 
 
 class _DepthwiseConv(torch.autograd.Function):
@@ -196,14 +241,14 @@ def _gradients(
     return result
 
 
-def _target(weight: Tensor, prefix: Tensor, *, in_place: bool) -> tuple[Tensor, Tensor | None]:
-    """Where the gradient of `prefix` is added, and what autograd is then given as the gradient of `weight`."""
-    if in_place and weight.is_leaf:
-        if weight.grad is None:
-            weight.grad = torch.zeros_like(weight)
-        return weight.grad[: prefix.shape[0], : prefix.shape[1]], None
-    whole = torch.zeros_like(weight)
-    return whole[: prefix.shape[0], : prefix.shape[1]], whole
+def _target(parameter: Tensor, *, in_place: bool) -> tuple[Tensor, Tensor | None]:
+    """Where the gradient of a part of `parameter` is added, and what autograd is then given for the whole."""
+    if in_place and parameter.is_leaf:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        return parameter.grad, None
+    whole = torch.zeros_like(parameter)
+    return whole, whole
 
 
 def _trains_in_float32(x: Tensor, weight: Tensor) -> bool:
@@ -224,10 +269,13 @@ def _as_rows(x_BCHW: Tensor) -> Tensor:
     return x_BCHW.permute(0, 2, 3, 1).reshape(-1, x_BCHW.shape[1])
 
 
-def _product(x_BCHW: Tensor, matrix_CD: Tensor) -> Tensor:
-    """(B, D, H, W): every pixel times `matrix`."""
+def _product(x_BCHW: Tensor, matrix_CD: Tensor, shift_D: Tensor | None) -> Tensor:
+    """(B, D, H, W): every pixel times `matrix`, plus `shift`."""
     batch, _, height, width = x_BCHW.shape
     shape = batch, matrix_CD.shape[1], height, width
     y = torch.empty(shape, dtype=x_BCHW.dtype, device=x_BCHW.device, memory_format=torch.channels_last)
-    torch.mm(_as_rows(x_BCHW), matrix_CD, out=_as_rows(y))
+    if shift_D is None:
+        torch.mm(_as_rows(x_BCHW), matrix_CD, out=_as_rows(y))
+    else:
+        torch.addmm(shift_D, _as_rows(x_BCHW), matrix_CD, out=_as_rows(y))
     return y

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.elastic.gradients import depthwise_conv2d, prefix_conv2d
+from search_spaces.elastic.gradients import depthwise_conv2d, prefix_batch_norm, prefix_conv2d
 
 
 class ElasticConv2d(nn.Conv2d):
@@ -62,15 +62,4 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        channels = x.shape[1]
-        assert self.running_mean is not None and self.running_var is not None
-        return F.batch_norm(
-            x,
-            self.running_mean[:channels],
-            self.running_var[:channels],
-            self.weight[:channels],
-            self.bias[:channels],
-            self.training,
-            self.momentum or 0.0,
-            self.eps,
-        )
+        return prefix_batch_norm(x, self)

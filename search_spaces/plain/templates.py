@@ -26,7 +26,13 @@ _SIZES = ("in_channels", "out_channels", "mid_channels", "kernel_size", "se_chan
 
 def operator_template(operator: Operator) -> fx.GraphModule:
     """The traced plain module of an operator, without data. Not to be changed: everyone gets the same one."""
-    return _traced(replace(operator, resolution=1))
+    return _traced(at_any_resolution(operator))
+
+
+@lru_cache(maxsize=65536)
+def at_any_resolution(operator: Operator) -> Operator:
+    """Equal for operators that are the same layers on images of other sizes."""
+    return replace(operator, resolution=1)
 
 
 @lru_cache(maxsize=4096)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from search_spaces.elastic.gradients import depthwise_conv2d, gradients_in_place, prefix_conv2d
+from search_spaces.elastic.layers import ElasticBatchNorm2d
 
 
 def images(*shape: int) -> torch.Tensor:
@@ -96,3 +100,29 @@ def test_in_place_leaves_unused_weights_without_gradient() -> None:
         y = prefix_conv2d(images(2, 3, 5, 5), used, None, 2, (1, 1), (0, 0))
     y.sum().backward()
     assert used.grad is not None and unused.grad is None
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_batch_norm_gradients(channels_last: bool, in_place: bool) -> None:
+    """Of a prefix of the channels, in train mode; running statistics move as torch moves them."""
+    torch.manual_seed(0)
+    layers = [ElasticBatchNorm2d(9), nn.BatchNorm2d(6).double()]
+    with torch.no_grad():
+        layers[0].weight.uniform_(0.5, 2)
+        layers[0].bias.normal_()
+        layers[1].weight.copy_(layers[0].weight[:6])
+        layers[1].bias.copy_(layers[0].bias[:6])
+    x = images(4, 6, 5, 5) if channels_last else torch.randn(4, 6, 5, 5)
+    results = []
+    for layer in layers:
+        x_leaf = x.to(layer.weight.dtype).detach().requires_grad_()
+        with gradients_in_place() if in_place else nullcontext():
+            y = layer(x_leaf)
+        (y * torch.arange(y.numel()).view_as(y).remainder(5)).sum().backward()
+        assert layer.weight.grad is not None and layer.bias.grad is not None
+        learned = layer.weight.grad[:6], layer.bias.grad[:6]
+        results.append((y.detach(), x_leaf.grad, *learned, layer.running_mean[:6], layer.running_var[:6]))
+    for found, wanted in zip(*results, strict=True):
+        assert_near(found, wanted)
+    assert layers[0].weight.grad is not None and layers[0].weight.grad[6:].abs().max() == 0
