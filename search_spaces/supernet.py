@@ -32,6 +32,7 @@ class Supernet(nn.Module):
             self.slots[slot.name] = ELASTIC[type(operators[0])](operators)
         initialize(self)
         self._layers: dict[tuple[str, Operator], tuple[Any, nn.Module]] = {}
+        self._tensors: dict[str, list[dict[str, Any]]] = {}
 
     def forward(self, x_BCHW: Tensor, architecture: Architecture, *, first: int = 0, last: int | None = None) -> Tensor:
         """Logits (B, num_classes) of the subnet `architecture`; the images must have its resolution.
@@ -77,9 +78,11 @@ class Supernet(nn.Module):
 
     def _shared(self, name: str, operator: Operator) -> nn.Module:
         """The layers of a slot over the supernet's own weights, made once for as long as these do not change."""
-        layers = [(module._parameters, module._buffers) for module in self.slots[name].modules()]
-        tensors = (t for pair in layers for held in pair for t in held.values() if t is not None)
-        state = self.training, *((t._version, t.data_ptr()) for t in tensors)
+        if name not in self._tensors:
+            modules = list(self.slots[name].modules())
+            self._tensors[name] = [held for module in modules for held in (module._parameters, module._buffers) if held]
+        tensors = [t for held in self._tensors[name] for t in held.values() if t is not None]
+        state = self.training, [t._version for t in tensors], [t.data_ptr() for t in tensors]
         operator = at_any_resolution(operator)
         known = self._layers.get((name, operator))
         if known is None or known[0] != state:

@@ -115,7 +115,7 @@ class _PrefixConv(torch.autograd.Function):
                 x_gradient = _product(gradient, prefix, None)
             if for_weight:
                 target, weight_gradient = _target(ctx.weight, in_place=ctx.in_place)
-                target.flatten(1)[: len(prefix), : x.shape[1]].addmm_(_as_rows(gradient).t(), _as_rows(x))
+                _add_product(target.flatten(1)[: len(prefix), : x.shape[1]], _as_rows(gradient), _as_rows(x))
         else:
             mask = for_x, for_weight, False
             x_gradient, found, _ = torch.ops.aten.convolution_backward(
@@ -267,6 +267,18 @@ def _is_channels_last(x: Tensor) -> bool:
 def _as_rows(x_BCHW: Tensor) -> Tensor:
     """(B H W, C), without a copy."""
     return x_BCHW.permute(0, 2, 3, 1).reshape(-1, x_BCHW.shape[1])
+
+
+def _add_product(target_DC: Tensor, gradient_ND: Tensor, x_NC: Tensor) -> None:
+    """target += gradient' x. Where N is long and the result small, BLAS leaves all but one thread idle: each takes a
+    part.
+    """
+    parts, num = torch.get_num_threads(), len(x_NC)
+    if parts > 1 and num % parts == 0 and num >= 2048 and target_DC.numel() <= 10_000:
+        left, right = (rows.view(parts, num // parts, rows.shape[1]) for rows in (gradient_ND, x_NC))
+        target_DC.add_(torch.bmm(left.transpose(1, 2), right).sum(dim=0))
+    else:
+        target_DC.addmm_(gradient_ND.t(), x_NC)
 
 
 def _product(x_BCHW: Tensor, matrix_CD: Tensor, shift_D: Tensor | None) -> Tensor:
