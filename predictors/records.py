@@ -101,9 +101,11 @@ class SubnetEvaluator:
     """Evaluates subnets of a run's supernet on its selection split; `book` is the run's records file."""
 
     def __init__(self, run: Path, config: RecordConfig) -> None:
+        from trainers.allocator import keep_freed_memory
         from trainers.checkpoints import load_supernet
         from trainers.data import load_data
 
+        keep_freed_memory()
         self._run, self._batch_size = Path(run), config.records.batch_size
         self.supernet = load_supernet(self._run)
         self.data: ImageData = load_data(config.data, seed=config.seed)

@@ -17,6 +17,7 @@ from search_spaces.common.errors import UserError
 from search_spaces.common.files import file_digest, read_json, remove_leftovers
 from search_spaces.common.progress import progress_bar
 from search_spaces.supernet import build_supernet
+from trainers.allocator import keep_freed_memory
 from trainers.checkpoints import newest_checkpoint, save_supernet, write_checkpoint
 from trainers.data import ImageData, load_data
 from trainers.distributed import World, autocast_dtype, join_world
@@ -69,6 +70,7 @@ def check_same_training(config: TrainingConfig, run: Path) -> None:
 
 
 def _train(config: TrainingConfig, run: Path, world: World) -> None:
+    keep_freed_memory()
     settings = config.train
     rows = world.share(settings.batch_size, settings.group_size)
     data = load_data(config.data, seed=config.seed)

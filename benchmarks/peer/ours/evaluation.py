@@ -9,6 +9,7 @@ from benchmarks.peer.architectures import space_of
 from benchmarks.peer.clock import timed
 from search_spaces import Architecture
 from search_spaces.supernet import build_supernet
+from trainers.allocator import keep_freed_memory
 from trainers.data import load_data
 from trainers.evaluation import Evaluation as Scored
 from trainers.evaluation import evaluate_architecture
@@ -25,6 +26,7 @@ class Evaluation:
     """Images by formula in memory, as uint8: unlike the peer's, they are normalised in the time measured."""
 
     def __init__(self, *, resolutions: list[int], num_calibration: int, num_images: int) -> None:
+        keep_freed_memory()  # as evaluating records does
         split = {"calibration": num_calibration, "selection": num_images, "test": NUM_CLASSES}
         settings = DataSettings.model_validate(
             {

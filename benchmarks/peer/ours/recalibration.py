@@ -13,6 +13,7 @@ from benchmarks.peer.clock import timed
 from benchmarks.peer.inputs import image_batches
 from search_spaces import Architecture
 from search_spaces.supernet import build_supernet
+from trainers.allocator import keep_freed_memory
 from trainers.recalibration import pieces, recalibrate
 
 
@@ -20,6 +21,7 @@ class Recalibration:
     """Extracted subnets in the layout that evaluation gives them."""
 
     def __init__(self, *, resolution: int) -> None:
+        keep_freed_memory()  # as evaluating records does
         self.supernet = build_supernet(space_of([resolution]), seed=0)
 
     def recalibrate(self, subnet: Mapping[str, Any], num_images: int, batch: int) -> dict[str, Any]:

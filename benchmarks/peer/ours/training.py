@@ -15,6 +15,7 @@ from benchmarks.peer.clock import timed
 from benchmarks.peer.inputs import training_batch
 from search_spaces import Architecture
 from search_spaces.supernet import Supernet, build_supernet
+from trainers.allocator import keep_freed_memory
 from trainers.distributed import World, autocast_dtype
 from trainers.losses import distillation_loss, label_loss
 from trainers.optim import freeze_running_statistics, has_random_layers, set_learning_rate, set_regularisation
@@ -31,6 +32,7 @@ class Training:
     """`with_teacher`: the last phase of progressive shrinking; else the labels alone."""
 
     def __init__(self, *, resolution: int, batch: int, with_teacher: bool = True) -> None:
+        keep_freed_memory()  # as training does
         self.images, self.labels = training_batch(batch, resolution)
         settings = _settings(batch, with_teacher)
         space = space_of([resolution])
