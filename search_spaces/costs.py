@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,13 +44,15 @@ class CostTable:
     def evaluate(self, population: Population) -> Floats:
         """(num,) costs of the rows of `population`, in `unit`."""
         flat, offsets, strides = self._flat
+        options = np.ascontiguousarray(population.T)
         total = np.full(len(population), self.constant)
+        place, step = np.empty(len(population), dtype=np.int64), np.empty(len(population), dtype=np.int64)
         for column, genes in enumerate(self.genes):
-            index = np.full(len(population), offsets[column])
+            place.fill(offsets[column])
             for gene, stride in zip(genes, strides[column], strict=True):
-                index += population[:, gene] * stride
-            values = flat[index]
-            total = total + values if self.reduce == "sum" else np.maximum(total, values)
+                place += np.multiply(options[gene], stride, out=step) if stride > 1 else options[gene]
+            values = flat[place]
+            (np.add if self.reduce == "sum" else np.maximum)(total, values, out=total)
         return total
 
     def explain(self, row: NDArray[np.int64]) -> list[tuple[str, float]]:
@@ -63,10 +65,20 @@ class CostTable:
 
     def minimum(self) -> tuple[float, NDArray[np.int64]]:
         """The cheapest network of the whole space, exactly: (cost, canonical row)."""
-        return self._extreme(lowest=True)
+        value, row = self._lowest
+        return value, row.copy()
 
     def maximum(self) -> tuple[float, NDArray[np.int64]]:
         """The most expensive network of the whole space, exactly: (cost, canonical row)."""
+        value, row = self._highest
+        return value, row.copy()
+
+    @cached_property
+    def _lowest(self) -> tuple[float, NDArray[np.int64]]:
+        return self._extreme(lowest=True)
+
+    @cached_property
+    def _highest(self) -> tuple[float, NDArray[np.int64]]:
         return self._extreme(lowest=False)
 
     @cached_property
@@ -86,13 +98,10 @@ class CostTable:
         because both only grow with each of their terms; switched-off genes do not change any table, so they need no
         special care."""
         factors = [(genes, table) for genes, table in zip(self.genes, self.tables, strict=True)]
-        remaining = set(range(len(self.genome.genes)))
         decisions: list[tuple[int, tuple[int, ...], NDArray[np.int64]]] = []
-        while remaining:
-            gene = min(remaining, key=lambda g: _joint_size(factors, g, self.genome.num_options))
+        for gene in _elimination_order(self.genes, tuple(self.genome.num_options.tolist())):
             touched = [factor for factor in factors if gene in factor[0]]
             factors = [factor for factor in factors if gene not in factor[0]]
-            remaining.discard(gene)
             scope = tuple(sorted({g for genes, _ in touched for g in genes} - {gene}))
             joint = np.zeros([*(self.genome.num_options[g] for g in scope), self.genome.num_options[gene]])
             for genes, table in touched:
@@ -141,9 +150,20 @@ def combine(tables: Sequence[CostTable], weights: Sequence[float], *, metric: st
     return CostTable(first.genome, metric, unit, "sum", first.slots, first.genes, summed, constant)
 
 
-def _joint_size(factors: Sequence[tuple[tuple[int, ...], Floats]], gene: int, num_options: NDArray[np.int64]) -> int:
-    scope = {g for genes, _ in factors if gene in genes for g in genes}
-    return math.prod(int(num_options[g]) for g in scope)  # Python integers: this can pass 2**63
+@lru_cache(maxsize=64)
+def _elimination_order(scopes: tuple[tuple[int, ...], ...], num_options: tuple[int, ...]) -> tuple[int, ...]:
+    """All genes, next always the one whose slots read the fewest combinations of options together."""
+    factors = [frozenset(scope) for scope in scopes]
+    joint = {gene: frozenset().union(*(f for f in factors if gene in f)) for gene in range(len(num_options))}
+    order: list[int] = []
+    while joint:
+        gene = min(joint, key=lambda g: math.prod(num_options[other] for other in joint[g]))
+        order.append(gene)
+        left = joint.pop(gene) - {gene}
+        factors = [f for f in factors if gene not in f] + [left]
+        for other in left:
+            joint[other] = frozenset().union(*(f for f in factors if other in f))
+    return tuple(order)
 
 
 def _align(genes: tuple[int, ...], table: Floats, scope: tuple[int, ...]) -> Floats:

@@ -1,129 +1,189 @@
-"""Evolution over whole populations: elitist selection, mutation, uniform crossover, neighbours of the best.
+"""Evolution by population annealing, with children chosen by what their genes seem to be worth.
 
-Constraints are part of the ranking (K. Deb, "An efficient constraint handling method for genetic algorithms", 2000):
-a network that keeps the limits beats one that does not, and of two that do not, the nearer wins. No network is asked
-twice.
+Every member of the population proposes a child; whether the child takes its place is decided as in simulated annealing
+(S. Kirkpatrick et al., "Optimization by simulated annealing", 1983), and as it cools, members are copied or dropped by
+what they are worth at the new temperature (K. Hukushima, Y. Iba, "Population annealing and its application to a spin
+glass", 2003), so that the search gathers where it goes well. Costs are far cheaper to know than scores: of many
+children drawn for a member, only one is scored, the one of the best estimate (`MainEffects`) among those that keep the
+limits. Where limits are still broken, a network that breaks them less beats one that breaks them more (K. Deb, "An
+efficient constraint handling method for genetic algorithms", 2000). No network is asked twice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ofa.search.algorithms import Archive, Scores
+from ofa.search.algorithms import Floats, Scores
+from ofa.search.effects import MainEffects
+from ofa.search.repair import repaired
+from ofa.search.row_set import RowSet
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
     from search_spaces.genome import Population
 
+Positions = npt.NDArray[np.int64]
 
-#: How often children are drawn in one generation when most of them were asked before.
-_ATTEMPTS = 6
+#: Networks of the first generation, a member.
+_FIRST = 4
+#: Children drawn for the one that is scored.
+_DRAWN = 16
+#: Share of the children that begin as a crossover.
+_CROSSED = 0.2
+#: A child differs in so many genes at most (before crossover); where little is new, in more and more, so often.
+_CHANGED, _ATTEMPTS = 3, 6
+#: First and last temperature, by the spread of the first objectives that one gene accounts for.
+_HOT, _COLD = 1.0, 0.1
+#: Generations from one copying of members to the next.
+_INTERVAL = 5
 
 
 class Evolution:
-    """(population + population) evolution; ends after `generations`, `patience` idle ones, or when nothing is new."""
+    """Cools over `generations`, of which the last are left out after `patience` without a better network, or when
+    nothing is new; ends when no neighbour of the best network is better.
+
+    `violation` tells of rows, before they are scored, how far they break limits (0: not at all); of what is known to
+    break them only as much is asked as it takes to find networks that do not. Without it only the scores say so.
+    """
 
     def __init__(
         self,
         space: SearchSpace,
         *,
-        population: int = 256,
+        population: int = 128,
         generations: int = 200,
-        patience: int = 30,
+        patience: int = 60,
         seed: int = 0,
         start: Population | None = None,
+        violation: Callable[[Population], Floats] | None = None,
     ) -> None:
         self._space, self._num, self._generations, self._patience = space, population, generations, patience
         self._rng = np.random.default_rng([seed, space.num_genes])
-        self._parents = Archive(space.num_genes, population)
         self._start = np.zeros((0, space.num_genes), dtype=np.int64) if start is None else space.canonical(start)
-        self._asked = RowSet(space.num_genes)
+        self._violation = violation or (lambda rows: np.zeros(len(rows)))
+        self._asked, self._effects = RowSet(space.num_genes), MainEffects(space)
+        self._members, self._scores = self._start[:0], Scores(np.zeros(0), np.zeros(0))
+        self._parents: Positions = np.zeros(0, dtype=np.int64)  # of what was asked last: whom it would replace
+        self._scale = self._copied_at = 0.0
         self._generation, self._idle = 0, 0
-        self._explored: tuple[float, float] | None = None
+        self._reached, self._best = (np.inf, np.inf), self._start[:0]  # violation and negative objective; the row
 
     def ask(self) -> Population:
-        if self._generation >= self._generations or self._idle >= self._patience:
-            return self._start[:0]
         if self._generation == 0:
             return self._asked.add(self._first())
-        new = [self._start[:0]]
-        for attempt in range(_ATTEMPTS):  # where few children are new, the next ones are changed more
-            if 4 * sum(map(len, new)) >= self._num or len(self._asked) == self._space.size:
+        asked, parents = [self._start[:0]], [self._start[:0, 0]]
+        for attempt in range(_ATTEMPTS):
+            if self._cold or 4 * sum(map(len, asked)) >= self._num or len(self._asked) == self._space.size:
                 break
-            new.append(self._asked.add(self._children(1.0 + attempt)))
-        return np.concatenate(new)
+            rows, positions = self._children(_CHANGED * (attempt + 1))
+            asked.append(rows)
+            parents.append(positions)
+        self._parents = np.concatenate(parents)
+        return np.concatenate(asked) if len(self._parents) else self._neighbours()
 
     def tell(self, population: Population, scores: Scores) -> None:
-        before = self._best()
-        self._parents.add(population, scores)
-        self._idle = 0 if self._best() != before else self._idle + 1
+        best = np.lexsort((-scores.objective, scores.violation))[0]
+        reached = (float(scores.violation[best]), -float(scores.objective[best]))
+        self._idle = 0 if reached < self._reached else self._idle + 1
+        if reached < self._reached:
+            self._reached, self._best = reached, population[best]
+        if self._generation == 0:
+            self._settle(population, scores)
+        elif len(self._parents):
+            self._replace(population, scores)
+        self._effects.learn(population, scores.objective)
         self._generation += 1
+        if self._generation % _INTERVAL == 0:
+            self._copy()
 
-    def _best(self) -> tuple[float, float] | None:
-        scores = self._parents.scores
-        return (float(scores.violation[0]), float(scores.objective[0])) if len(self._parents) else None
+    @property
+    def _cold(self) -> bool:
+        return self._generation >= self._generations or self._idle >= self._patience
+
+    @property
+    def _temperature(self) -> float:
+        return self._scale * _HOT * (_COLD / _HOT) ** (self._generation / self._generations)
 
     def _first(self) -> Population:
-        """Given networks, random ones, and random ones drawn towards the smallest and the largest."""
-        rows = self._space.sample(self._num, self._rng)
-        third = max(1, self._num // 3)
+        """Given networks, the smallest and the largest, and random ones; brought within the limits where one is given
+        that keeps them.
+        """
         ends = np.stack([self._space.smallest(), self._space.largest()])
-        pulled = self._space.crossover(rows[: 2 * third], ends[np.arange(len(rows[: 2 * third])) % 2], self._rng)
-        return np.concatenate([self._start, ends, pulled, rows[2 * third :]])
+        rows = np.concatenate([ends, self._space.sample(_FIRST * self._num, self._rng)])
+        anchors = self._start[self._violation(self._start) == 0]
+        if len(anchors):
+            rows = repaired(self._space, rows, anchors, lambda drawn: self._violation(drawn) == 0, self._rng)
+        return np.concatenate([self._start, rows])
 
-    def _children(self, strength: float) -> Population:
-        """Half mutants (few genes, then more), half mutated crossovers, strangers, and the neighbours of a new best."""
-        rng, space, parents = self._rng, self._space, self._parents.population
-        few = strength / space.num_genes
-        half, quarter = self._num // 2, self._num // 4
-        chosen = [parents[self._tournament(count)] for count in (quarter, half - quarter, half, half)]
-        parts = [
-            space.mutate(chosen[0], rng, min(1.5 * few, 1.0)),
-            space.mutate(chosen[1], rng, min(4.0 * few, 1.0)),
-            space.mutate(space.crossover(chosen[2], chosen[3], rng), rng, min(0.5 * few, 1.0)),
-            space.sample(max(2, self._num // 16), rng),
-        ]
-        if self._best() != self._explored:
-            self._explored = self._best()
-            parts.append(neighbours(space, parents[0]))
-        return np.concatenate(parts)
+    def _children(self, most: int) -> tuple[Population, Positions]:
+        """The child of every member that is new, keeps the limits and looks best; those that have none are left out."""
+        rng, members = self._rng, self._members
+        parents = np.repeat(np.arange(len(members)), _DRAWN)
+        rows = members[parents]
+        crossed = np.flatnonzero(rng.random(len(rows)) < _CROSSED)
+        mates = members[rng.integers(len(members), size=len(crossed))]
+        rows[crossed] = self._space.genome.crossover(mates, rows[crossed], rng, 0.5 * rng.random((len(crossed), 1)))
+        rows = self._space.genome.change(rows, rng, rng.integers(1, most + 1, size=len(rows)))
+        violation = self._violation(rows)
+        allowed = (violation == 0) | (self._scores.violation[parents] > 0)
+        worth = np.full(len(rows), -np.inf)
+        tried = np.flatnonzero(allowed)
+        tried = tried[self._asked.new(rows[tried])]
+        worth[tried] = self._effects.estimate(rows[tried])
+        if (violation[tried] > 0).any():
+            least = worth[tried].min()
+            worth = np.where(violation > 0, np.minimum(worth, least - violation), worth)
+        best = worth.reshape(len(members), _DRAWN).argmax(axis=1) + np.arange(len(members)) * _DRAWN
+        best = best[np.isfinite(worth[best])]
+        best = best[self._asked.add_first(rows[best])]
+        return rows[best], parents[best]
 
-    def _tournament(self, num: int) -> npt.NDArray[np.int64]:
-        """Positions of parents (best first), each the better of two random ones."""
-        return self._rng.integers(len(self._parents), size=(2, num)).min(axis=0)
+    def _neighbours(self) -> Population:
+        """What is new among the neighbours of the best network, and breaks the limits no more than it does."""
+        rows = neighbours(self._space, self._best)
+        return self._asked.add(rows[self._violation(rows) <= self._reached[0]])
+
+    def _settle(self, population: Population, scores: Scores) -> None:
+        """The best of the first generation are the members, and its spread sets the temperature."""
+        best = np.resize(np.lexsort((-scores.objective, scores.violation))[: self._num], self._num)
+        self._members, self._scores = population[best], Scores(scores.objective[best], scores.violation[best])
+        kept = scores.violation == 0
+        spread = float(scores.objective[kept if kept.sum() > 1 else slice(None)].std())
+        self._scale = max(spread / np.sqrt(max(1, (self._space.genome.num_options > 1).sum())), 1e-12)
+        self._copied_at = self._temperature
+
+    def _replace(self, population: Population, scores: Scores) -> None:
+        parents = self._parents
+        gain = scores.objective - self._scores.objective[parents]
+        luck = self._temperature * np.log1p(-self._rng.random(len(population)))
+        nearer = scores.violation < self._scores.violation[parents]
+        moved = nearer | ((scores.violation == self._scores.violation[parents]) & (gain > luck))
+        self._members[parents[moved]] = population[moved]
+        self._scores.objective[parents[moved]] = scores.objective[moved]
+        self._scores.violation[parents[moved]] = scores.violation[moved]
+
+    def _copy(self) -> None:
+        """Draw the members anew, each as often as its objective makes it likelier now than at the last temperature."""
+        objective, violation = self._scores.objective, self._scores.violation
+        colder = 1.0 / self._temperature - 1.0 / self._copied_at
+        kept = violation <= (0 if violation.min() == 0 else np.median(violation))
+        worse = np.minimum(objective - objective[kept].max(), 0.0) if violation.min() == 0 else np.zeros(len(kept))
+        weights = np.where(kept, np.exp(np.maximum(worse * colder, -700.0)), 0.0)
+        shares = np.cumsum(weights) / weights.sum()
+        places = (self._rng.random() + np.arange(len(weights))) / len(weights)  # systematic: least variance
+        drawn = np.minimum(np.searchsorted(shares, places, side="right"), np.flatnonzero(kept)[-1])
+        self._members, self._scores = self._members[drawn], Scores(objective[drawn], violation[drawn])
+        self._copied_at = self._temperature
 
 
 def neighbours(space: SearchSpace, row: npt.NDArray[np.int64]) -> Population:
     """All networks that differ from `row` in one gene."""
-    changed = []
-    for gene, count in enumerate(len(gene.options) for gene in space.genes):
-        rows = np.repeat(row[None], count, axis=0)
-        rows[:, gene] = np.arange(count)
-        changed.append(rows)
-    return np.unique(space.canonical(np.concatenate(changed)), axis=0)
-
-
-class RowSet:
-    """Which rows were seen, by a 64-bit hash of each (two rows collide with probability 2^-64)."""
-
-    def __init__(self, num_genes: int) -> None:
-        self._factors = np.random.default_rng(0x0FA).integers(1, 2**63, size=num_genes, dtype=np.uint64) * np.uint64(2)
-        self._factors += np.uint64(1)
-        self._seen = np.zeros(0, dtype=np.uint64)
-
-    def add(self, rows: Population) -> Population:
-        """The rows that are new, once each, in their order; from now on they are seen."""
-        hashes = ((rows.astype(np.uint64) + np.uint64(1)) * self._factors).sum(axis=1, dtype=np.uint64)
-        unique, first = np.unique(hashes, return_index=True)
-        places = np.searchsorted(self._seen, unique)
-        known = np.zeros(len(unique), dtype=bool)
-        inside = places < len(self._seen)
-        known[inside] = self._seen[places[inside]] == unique[inside]
-        self._seen = np.insert(self._seen, places[~known], unique[~known])
-        return rows[np.sort(first[~known])]
-
-    def __len__(self) -> int:
-        return len(self._seen)
+    counts = space.genome.num_options
+    gene = np.repeat(np.arange(len(counts)), counts)
+    rows = np.repeat(row[None], len(gene), axis=0)
+    rows[np.arange(len(gene)), gene] = np.arange(len(gene)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.unique(space.canonical(rows), axis=0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ofa.search.evolution import RowSet
+from ofa.search.row_set import RowSet
 
 if TYPE_CHECKING:
     from predictors.base import BoundPredictor

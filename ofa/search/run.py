@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ofa.search.algorithms import Archive, Scores, SearchAlgorithm, drive, violations
+from ofa.search.algorithms import Archive, Floats, Scores, SearchAlgorithm, drive, violations
 from ofa.search.budgets import ResolvedBudget, ascending
 from ofa.search.evolution import Evolution
 from ofa.search.exhaustive import Exhaustive
@@ -73,7 +73,10 @@ def search_budget(
     """Search one budget that is known to be feasible; `start` must hold a network that keeps it."""
 
     def score(population: Population) -> Scores:
-        return Scores(predict(population).mean, violations(costs, budget.limits, population))
+        return Scores(predict(population).mean, violation(population))
+
+    def violation(population: Population) -> Floats:
+        return violations(costs, budget.limits, population)
 
     name = settings.algorithm
     if name == "auto":
@@ -88,6 +91,7 @@ def search_budget(
             patience=settings.patience,
             seed=seed,
             start=start,
+            violation=violation,
         )
     )
     archive = Archive(space.num_genes, settings.candidates)

@@ -22,9 +22,9 @@ class SearchSettings(Settings):
     algorithm: Literal["auto", "evolution", "exhaustive"] = "auto"
     """`auto` lists the whole space if it has at most `exhaustive_limit` networks."""
     exhaustive_limit: int = pydantic.Field(default=100_000, ge=0)
-    population: int = pydantic.Field(default=256, ge=8)
+    population: int = pydantic.Field(default=128, ge=8)
     generations: int = pydantic.Field(default=200, ge=1)
-    patience: int = pydantic.Field(default=30, ge=1)
+    patience: int = pydantic.Field(default=60, ge=1)
     """Evolution ends after so many generations without a better network."""
     candidates: int = pydantic.Field(default=8, ge=1)
     """Networks per budget that are measured, and evaluated for real, before a winner is named."""

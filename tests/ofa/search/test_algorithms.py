@@ -7,9 +7,10 @@ import pytest
 
 from ofa.search.algorithms import Archive, Scores, drive, violations
 from ofa.search.budgets import ResolvedBudget, parse_budget, resolve
-from ofa.search.evolution import Evolution, RowSet, neighbours
+from ofa.search.evolution import Evolution, neighbours
 from ofa.search.exhaustive import Exhaustive
 from ofa.search.feasibility import feasible_networks
+from ofa.search.row_set import RowSet
 from ofa.search.run import search, search_budget
 from ofa.search.settings import SearchSettings
 from search_spaces import SearchSpace, get_space
@@ -122,8 +123,9 @@ def test_row_set_and_neighbours(space: SearchSpace) -> None:
     assert np.array_equal(np.unique(first, axis=0), np.unique(rows, axis=0))
     assert len(first) == len(seen) == len(np.unique(rows, axis=0))
     assert len(seen.add(rows)) == 0
+    assert not seen.new(rows).any()
     everything = space.enumerate(10_000)
-    assert len(RowSet(space.num_genes).add(everything)) == space.size
+    assert RowSet(space.num_genes).add_first(everything).tolist() == list(range(space.size))
     row = space.largest()
     near = {tuple(r) for r in neighbours(space, row).tolist()}
     for other in near - {tuple(row)}:
