@@ -29,8 +29,8 @@ from trainers.norm_statistics import ChannelMoments, Moments, PointwiseMoments
 Batches = Callable[[], Iterable[Tensor]]
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
-#: Pixels of the images carried together: small enough for the allocator to reuse memory instead of asking the system.
-_PIECE = 2**18
+#: Pixels of the images carried together: few enough to bound memory, enough to keep all threads busy.
+_PIECE = 2**20
 
 
 def recalibrate(
