@@ -46,6 +46,12 @@ class Archive:
         self.scores = Scores(np.zeros(0), np.zeros(0))
 
     def add(self, population: Population, scores: Scores) -> None:
+        if len(self) == self.capacity:  # most of a long search cannot get in
+            worst, last = self.scores.violation[-1], self.scores.objective[-1]
+            good = (scores.violation < worst) | ((scores.violation == worst) & (scores.objective >= last))
+            if not good.any():
+                return
+            population, scores = population[good], Scores(scores.objective[good], scores.violation[good])
         rows = np.concatenate([self.population, population])
         objective = np.concatenate([self.scores.objective, scores.objective])
         violation = np.concatenate([self.scores.violation, scores.violation])

@@ -25,7 +25,7 @@ class SearchSettings(Settings):
     population: int = pydantic.Field(default=128, ge=8)
     generations: int = pydantic.Field(default=200, ge=1)
     patience: int = pydantic.Field(default=60, ge=1)
-    """Evolution ends after so many generations without a better network."""
+    """Evolution ends early after so many generations without a better network."""
     candidates: int = pydantic.Field(default=8, ge=1)
     """Networks per budget that are measured, and evaluated for real, before a winner is named."""
     recorded: int = pydantic.Field(default=2, ge=0)
