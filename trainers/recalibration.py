@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +24,16 @@ import torch
 from torch import Tensor, fx, nn
 
 from search_spaces.common.errors import UserError
-from trainers.norm_statistics import ChannelMoments, Moments, PointwiseMoments
+from trainers.norm_statistics import ChannelMoments, Moments, PointwiseMoments, blocks
 
 Batches = Callable[[], Iterable[Tensor]]
 _BatchNorm = nn.modules.batchnorm._BatchNorm
+_Call = Callable[[Tensor, bool], Tensor]
+"""What is run in place of a layer: its input, and whether the input may be written over."""
+_Calls = dict[fx.Node, _Call]
 
 #: Pixels of the images carried together: few enough to bound memory, enough to keep all threads busy.
-_PIECE = 2**20
+_PIECE = 2**21
 
 
 def recalibrate(
@@ -67,7 +70,8 @@ def pieces(images: Tensor) -> tuple[Tensor, ...]:
     """A batch in pieces whose activations are of a size that is fast to work with."""
     if images.ndim != 4 or images.device.type != "cpu":
         return (images,)
-    return images.split(max(1, _PIECE // (images.shape[2] * images.shape[3])))
+    pixels = len(images) * images.shape[2] * images.shape[3]
+    return images.chunk(max(1, -(-pixels // _PIECE)))
 
 
 class Memory:
@@ -111,36 +115,39 @@ class _Segment:
     """The nodes up to the next BN layer `norm` (None after the last), or up to the convolution folded into it."""
 
     nodes: list[fx.Node] = field(default_factory=list)
-    norm: str | None = None
-    convolution: str | None = None
+    norm: fx.Node | None = None
+    convolution: fx.Node | None = None
     source: fx.Node | None = None
     """What the statistics are computed from: the input of the BN layer, or of the convolution before it."""
     live: frozenset[fx.Node] = frozenset()
     """Values that later segments read."""
 
-    def run(self, network: fx.GraphModule, values: dict[fx.Node, Any], folded: dict[str, Any]) -> dict[fx.Node, Any]:
-        """Carry one piece from the cut before this segment to the cut after it."""
+    def run(
+        self, network: fx.GraphModule, values: Mapping[fx.Node, Any], instead: _Calls, kept: Mapping[fx.Node, Any]
+    ) -> dict[fx.Node, Any]:
+        """Carry one piece from the cut before this segment to the cut after it; `kept` values stay as they are."""
         values = dict(values)
         for node in self.nodes:
-            if node.op not in ("placeholder", "output"):
-                values[node] = _run_node(network, node, values, folded)
+            if node in instead:
+                (source,) = node.all_input_nodes
+                values[node] = instead[node](values[source], source not in kept)
+            elif node.op not in ("placeholder", "output"):
+                values[node] = _run_node(network, node, values)
         return {node: value for node, value in values.items() if node in self.live}
 
     def moments(self, network: fx.GraphModule) -> Moments:
         if self.convolution is None:
             return ChannelMoments()
-        convolution = network.get_submodule(self.convolution)
-        assert isinstance(convolution, nn.Conv2d)
-        return PointwiseMoments(convolution)
+        return PointwiseMoments(_convolution(network, self.convolution))
 
     def settle(self, network: fx.GraphModule, moments: Moments) -> None:
         """Write the statistics into the BN layer."""
         assert self.norm is not None
         mean, variance = moments.mean_and_variance()
         if not bool(torch.isfinite(variance).all()):
-            raise UserError(f"the input of BN layer {self.norm!r} is not finite on the calibration images")
-        norm = network.get_submodule(self.norm)
-        assert isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None
+            raise UserError(f"the input of BN layer {str(self.norm.target)!r} is not finite on the calibration images")
+        norm = _norm(network, self.norm)
+        assert norm.running_mean is not None and norm.running_var is not None
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
 
@@ -162,7 +169,8 @@ class Carried:
     ) -> None:
         self._network, self._segments, self._inputs, self._memory = network, segments, inputs, memory
         self._states: list[_State] = []
-        self._folded: dict[str, Any] = {}
+        self._instead: _Calls = {}
+        self._sizes: dict[int, int] = {}
         (self._placeholder,) = (node for node in network.graph.nodes if node.op == "placeholder")
         (self._output,) = (node.args[0] for node in network.graph.nodes if node.op == "output")
 
@@ -173,13 +181,20 @@ class Carried:
 
     def at(self, number: int) -> Iterator[dict[fx.Node, Any]]:
         """Every piece at the cut after segment `number`, kept there if memory allows."""
-        self._fold(number)
+        self._settle(number)
         for state, values in self._resume():
+            count = len(next(iter(values.values())))
+            # a value that is about to be given up can be written over; whether it is must be known beforehand
+            moves = number in self._sizes and self._memory.replaces(state.num_bytes, count * self._sizes[number])
+            kept = {} if moves else values
             for segment in self._segments[state.segment : number + 1]:
-                values = segment.run(self._network, values, self._folded)
+                values = segment.run(self._network, values, self._instead, kept)
             size = sum(_num_bytes(value) for value in values.values())
-            if self._memory.replaces(state.num_bytes, size):
-                state.segment, state.values, state.num_bytes = number + 1, values, size
+            if number not in self._sizes:
+                self._sizes[number] = -(-size // count)
+                moves = self._memory.replaces(state.num_bytes, count * self._sizes[number])
+            if moves:
+                state.segment, state.values, state.num_bytes = number + 1, values, count * self._sizes[number]
             yield values
 
     def release(self) -> None:
@@ -202,15 +217,22 @@ class Carried:
             state = self._states[number]
             yield state, {self._placeholder: images} if state.values is None else state.values
 
-    def _fold(self, number: int) -> None:
-        """Convolutions whose statistics are known run with their BN layer folded in."""
+    def _settle(self, number: int) -> None:
+        """Layers whose statistics are known run in fewer passes over memory."""
         for segment in self._segments[:number]:
-            if segment.convolution is not None and segment.convolution not in self._folded:
-                assert segment.norm is not None
-                convolution = self._network.get_submodule(segment.convolution)
-                norm = self._network.get_submodule(segment.norm)
-                self._folded[segment.convolution] = _folded(convolution, norm)
-                self._folded[segment.norm] = _identity
+            norm = segment.norm
+            assert norm is not None
+            if norm in self._instead:
+                continue
+            layer, (source,) = _norm(self._network, norm), norm.all_input_nodes
+            if segment.convolution is not None:
+                self._instead[segment.convolution] = _folded(_convolution(self._network, segment.convolution), layer)
+                self._instead[norm] = _as_it_is
+            elif isinstance(_module(self._network, source), nn.Conv2d) and len(source.users) == 1:
+                follower = _activation(self._network, norm)
+                self._instead[norm] = _Normalise(layer, None if follower is None else follower[1])
+                if follower is not None:
+                    self._instead[follower[0]] = _as_it_is
 
 
 def _segments(network: fx.GraphModule) -> list[_Segment]:
@@ -219,13 +241,13 @@ def _segments(network: fx.GraphModule) -> list[_Segment]:
     order = {node: position for position, node in enumerate(nodes)}
     segments, starts = [_Segment()], [0]
     for node in nodes:
-        if node.op == "call_module" and isinstance(network.get_submodule(str(node.target)), _BatchNorm):
+        if isinstance(_module(network, node), _BatchNorm):
             (source,) = node.all_input_nodes
             segment, cut = segments[-1], order[node]
-            segment.norm, segment.source = str(node.target), source
+            segment.norm, segment.source = node, source
             following = _Segment()
             if segment.nodes and segment.nodes[-1] is source and _is_widening(network, source):
-                segment.convolution = str(source.target)
+                segment.convolution = source
                 (segment.source,) = source.all_input_nodes
                 following.nodes.append(segment.nodes.pop())
                 cut = order[source]
@@ -239,7 +261,7 @@ def _segments(network: fx.GraphModule) -> list[_Segment]:
 
 def _is_widening(network: fx.GraphModule, node: fx.Node) -> bool:
     """Whether this is a 1x1 convolution, read by its BN layer alone, with more outputs than inputs."""
-    module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+    module = _module(network, node)
     return (
         isinstance(module, nn.Conv2d)
         and module.kernel_size == module.stride == (1, 1)
@@ -250,38 +272,80 @@ def _is_widening(network: fx.GraphModule, node: fx.Node) -> bool:
     )
 
 
-def _folded(convolution: nn.Module, norm: nn.Module) -> Callable[[Tensor], Tensor]:
-    assert isinstance(convolution, nn.Conv2d) and isinstance(norm, _BatchNorm)
+def _folded(convolution: nn.Conv2d, norm: _BatchNorm) -> _Call:
+    scale, shift = _scale_and_shift(norm)
+    bias = shift if convolution.bias is None else convolution.bias * scale + shift
+    weight = convolution.weight * scale[:, None, None, None]
+    return lambda x, fresh: nn.functional.conv2d(x, weight, bias)
+
+
+class _Normalise:
+    """A BN layer of known statistics and the activation after it, over the memory of their input if it is not kept.
+
+    Block by block, so that the activation finds the block in the cache.
+    """
+
+    def __init__(self, norm: _BatchNorm, activation: nn.Module | None) -> None:
+        self._scale, self._shift = _scale_and_shift(norm)
+        self._activation = activation
+
+    def __call__(self, x: Tensor, fresh: bool) -> Tensor:
+        y = x if fresh else torch.empty_like(x)
+        if not x.is_contiguous(memory_format=torch.channels_last):
+            shape = (-1, 1, 1)
+            torch.addcmul(self._shift.view(shape), x, self._scale.view(shape), out=y)
+            return y if self._activation is None else self._activation(y)
+        for block, out in zip(blocks(x), blocks(y), strict=True):
+            torch.addcmul(self._shift, block, self._scale, out=out)
+            if self._activation is not None:
+                self._activation(out)
+        return y
+
+
+def _scale_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     assert norm.running_mean is not None and norm.running_var is not None
     scale = (norm.running_var + norm.eps).rsqrt()
     scale = scale if norm.weight is None else scale * norm.weight
-    shift = -norm.running_mean if convolution.bias is None else convolution.bias - norm.running_mean
-    bias = shift * scale if norm.bias is None else shift * scale + norm.bias
-    matrix = (convolution.weight[:, :, 0, 0] * scale[:, None]).t()
-
-    def run(x: Tensor) -> Tensor:
-        shape = x.shape[0], matrix.shape[1], *x.shape[2:]
-        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        torch.addmm(bias, _as_rows(x), matrix, out=_as_rows(y))
-        return y
-
-    return run
+    return scale, -norm.running_mean * scale if norm.bias is None else norm.bias - norm.running_mean * scale
 
 
-def _as_rows(x: Tensor) -> Tensor:
-    """(B H W, C), without a copy if the images are channels-last."""
-    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+def _activation(network: fx.GraphModule, norm: fx.Node) -> tuple[fx.Node, nn.Module] | None:
+    """The activation that alone reads a BN layer's output."""
+    if len(norm.users) > 1:
+        return None
+    (node,) = norm.users
+    module = _module(network, node)
+    if not isinstance(module, (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.SiLU)):
+        return None
+    module = copy.copy(module)
+    module.inplace = True
+    return node, module
 
 
-def _identity(x: Tensor) -> Tensor:
+def _as_it_is(x: Tensor, fresh: bool) -> Tensor:
     return x
 
 
-def _run_node(network: fx.GraphModule, node: fx.Node, values: dict[fx.Node, Any], folded: dict[str, Any]) -> Any:
+def _module(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _convolution(network: fx.GraphModule, node: fx.Node) -> nn.Conv2d:
+    module = _module(network, node)
+    assert isinstance(module, nn.Conv2d)
+    return module
+
+
+def _norm(network: fx.GraphModule, node: fx.Node) -> _BatchNorm:
+    module = _module(network, node)
+    assert isinstance(module, _BatchNorm)
+    return module
+
+
+def _run_node(network: fx.GraphModule, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: values[n])
     if node.op == "call_module":
-        target = str(node.target)
-        return (folded.get(target) or network.get_submodule(target))(*args, **kwargs)
+        return network.get_submodule(str(node.target))(*args, **kwargs)
     if node.op == "call_function":
         assert callable(node.target)
         return node.target(*args, **kwargs)

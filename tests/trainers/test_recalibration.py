@@ -17,8 +17,13 @@ from trainers.recalibration import recalibrate
 NUM_IMAGES = 40
 
 
+@pytest.fixture(scope="module", params=[torch.contiguous_format, torch.channels_last], ids=["NCHW", "NHWC"])
+def layout(request: pytest.FixtureRequest) -> torch.memory_format:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def network(space: SearchSpace) -> fx.GraphModule:
+def network(space: SearchSpace, layout: torch.memory_format) -> fx.GraphModule:
     torch.manual_seed(0)
     (largest,) = space.decode(space.largest())
     network = build_network(space, largest)
@@ -26,12 +31,13 @@ def network(space: SearchSpace) -> fx.GraphModule:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias)
-    return network
+    return network.to(memory_format=layout)
 
 
 @pytest.fixture(scope="module")
-def images() -> Tensor:
-    return torch.randn(NUM_IMAGES, 1, 16, 16, generator=torch.Generator().manual_seed(1)) * 3 + 1
+def images(layout: torch.memory_format) -> Tensor:
+    images = torch.randn(NUM_IMAGES, 1, 16, 16, generator=torch.Generator().manual_seed(1)) * 3 + 1
+    return images.to(memory_format=layout)
 
 
 def statistics(network: nn.Module) -> dict[str, Tensor]:
@@ -98,9 +104,11 @@ def test_cost_is_one_pass_with_enough_memory(network: fx.GraphModule, images: Te
 
 def test_input_network_is_left_alone(network: fx.GraphModule, images: Tensor) -> None:
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    kept = images.clone()
     network.train()
-    recalibrate(network, [images])
+    recalibrate(network, list(images.split(10)))
     assert network.training
+    assert torch.equal(images, kept)
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
