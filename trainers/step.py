@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces import Architecture
-from search_spaces.elastic.gradients import gradients_in_place
+from search_spaces.elastic.functional import gradients_in_place
 from search_spaces.supernet import Supernet
 from trainers.data.resize import resize_batch
 from trainers.distributed import World

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.elastic.gradients import depthwise_conv2d, prefix_batch_norm, prefix_conv2d
+from search_spaces.elastic.functional import depthwise_conv2d, prefix_batch_norm, prefix_conv2d
 
 
 class ElasticConv2d(nn.Conv2d):

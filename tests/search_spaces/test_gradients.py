@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from search_spaces.elastic.gradients import depthwise_conv2d, gradients_in_place, prefix_conv2d
+from search_spaces.elastic.functional import depthwise_conv2d, gradients_in_place, prefix_conv2d
 from search_spaces.elastic.layers import ElasticBatchNorm2d
 
 

@@ -1,0 +1,8 @@
+"""What elastic layers compute: torch's own results, with less work in training."""
+
+from search_spaces.elastic.functional.batch_norm import prefix_batch_norm
+from search_spaces.elastic.functional.convolution import prefix_conv2d
+from search_spaces.elastic.functional.depthwise import depthwise_conv2d
+from search_spaces.elastic.functional.gradients import gradients_in_place
+
+__all__ = ["depthwise_conv2d", "gradients_in_place", "prefix_batch_norm", "prefix_conv2d"]
