@@ -11,6 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from search_spaces.elastic.functional.rows import product_over_rows, sum_of_rows
+
 #: numbers in a block on a CPU: 4 MiB of float32, the threads share it
 _BLOCK = 2**20
 
@@ -73,8 +75,8 @@ class PointwiseMoments:
                 self._sum = torch.zeros_like(self._shift, dtype=torch.float64)
                 self._products = self._sum.new_zeros((rows.shape[1], rows.shape[1]))
             deviations = self._scratch.deviations(rows, self._shift)
-            self._sum += self._scratch.sums(deviations)
-            self._products += _products(deviations)
+            self._sum += sum_of_rows(deviations)
+            self._products += product_over_rows(deviations, deviations)
             self._count += len(rows)
 
     def mean_and_variance(self) -> tuple[Tensor, Tensor]:
@@ -93,25 +95,11 @@ class _Scratch:
 
     def __init__(self) -> None:
         self._memory: Tensor | None = None
-        self._ones: Tensor | None = None
 
     def deviations(self, rows: Tensor, shift: Tensor) -> Tensor:
         if self._memory is None or len(self._memory) < len(rows):
             self._memory = torch.empty_like(rows, memory_format=torch.contiguous_format)
         return torch.sub(rows, shift, out=self._memory[: len(rows)])
-
-    def sums(self, rows: Tensor) -> Tensor:
-        """Over the rows, as a product with ones: on all threads."""
-        if self._ones is None or len(self._ones) < len(rows):
-            self._ones = rows.new_ones(len(rows))
-        return rows.t() @ self._ones[: len(rows)]
-
-
-def _products(rows: Tensor) -> Tensor:
-    """rows' rows, in parts side by side: a product of few columns over many rows does not use all threads."""
-    parts = next(n for n in (4, 2, 1) if len(rows) % n == 0)
-    stacked = rows.reshape(parts, -1, rows.shape[1])
-    return torch.bmm(stacked.transpose(1, 2), stacked).sum(dim=0)
 
 
 def blocks(x: Tensor) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from search_spaces.elastic.activations import elastic_activation
 from search_spaces.elastic.base import ElasticBlock, channel_order, norm_slices, norm_vectors
-from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d
+from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d, conv_norm
 from search_spaces.operators import Bottleneck
 
 
@@ -43,12 +43,12 @@ class ElasticBottleneck(ElasticBlock):
         self.act = elastic_activation(first.activation)
 
     def forward(self, x: Tensor, operator: Bottleneck) -> Tensor:
-        out = self.reduce_act(self.reduce_norm(self.reduce_conv(x, operator.mid_channels)))
-        out = self.middle_act(self.middle_norm(self.middle_conv(out, operator.mid_channels)))
-        out = self.expand_norm(self.expand_conv(out, operator.out_channels))
+        out = self.reduce_act(conv_norm(x, self.reduce_conv, self.reduce_norm, operator.mid_channels))
+        out = self.middle_act(conv_norm(out, self.middle_conv, self.middle_norm, operator.mid_channels))
+        out = conv_norm(out, self.expand_conv, self.expand_norm, operator.out_channels)
         shortcut = self.shortcut_pool(x) if self.pools else x
         if self.downsamples:
-            shortcut = self.shortcut_norm(self.shortcut_conv(shortcut, operator.out_channels))
+            shortcut = conv_norm(shortcut, self.shortcut_conv, self.shortcut_norm, operator.out_channels)
         summed: Tensor = self.act(out + shortcut)
         return summed
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from search_spaces.elastic.activations import elastic_activation
 from search_spaces.elastic.base import ElasticBlock, norm_slices
-from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d
+from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d, conv_norm
 from search_spaces.operators import Conv
 
 
@@ -31,7 +31,7 @@ class ElasticConvBlock(ElasticBlock):
         self.act = elastic_activation(first.activation)
 
     def forward(self, x: Tensor, operator: Conv) -> Tensor:
-        out: Tensor = self.act(self.norm(self.conv(x, operator.out_channels)))
+        out: Tensor = self.act(conv_norm(x, self.conv, self.norm, operator.out_channels))
         return out
 
     def slices(self, operator: Conv) -> Iterator[tuple[str, Tensor]]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from search_spaces.elastic.activations import elastic_activation
 from search_spaces.elastic.base import ElasticBlock, channel_order, norm_slices, norm_vectors
-from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d, ElasticDepthwiseConv2d
+from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d, ElasticDepthwiseConv2d, conv_norm
 from search_spaces.operators import MBConv
 
 
@@ -59,11 +59,11 @@ class ElasticMBConv(ElasticBlock):
     def forward(self, x: Tensor, operator: MBConv) -> Tensor:
         out = x
         if self.expands:
-            out = self.expand_act(self.expand_norm(self.expand_conv(out, operator.mid_channels)))
+            out = self.expand_act(conv_norm(out, self.expand_conv, self.expand_norm, operator.mid_channels))
         out = self.depth_act(self.depth_norm(self.depth_conv(out, operator.kernel_size)))
         if self.excites:
             out = self.se(out, operator.se_channels)
-        out = self.project_norm(self.project_conv(out, operator.out_channels))
+        out = conv_norm(out, self.project_conv, self.project_norm, operator.out_channels)
         return x + out if operator.residual else out
 
     def slices(self, operator: MBConv) -> Iterator[tuple[str, Tensor]]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.elastic.functional import depthwise_conv2d, prefix_batch_norm, prefix_conv2d
+from search_spaces.elastic.functional import depthwise_conv2d, prefix_batch_norm, prefix_conv2d, prefix_conv_norm
 
 
 class ElasticConv2d(nn.Conv2d):
@@ -63,3 +63,8 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return prefix_batch_norm(x, self)
+
+
+def conv_norm(x: Tensor, conv: ElasticConv2d, norm: ElasticBatchNorm2d, out_channels: int) -> Tensor:
+    """`norm(conv(x, out_channels))`, as one operation where that is less work in training. Hooks are not called."""
+    return prefix_conv_norm(x, conv, norm, out_channels)

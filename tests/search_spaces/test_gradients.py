@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from search_spaces.elastic.functional import depthwise_conv2d, gradients_in_place, prefix_conv2d
-from search_spaces.elastic.layers import ElasticBatchNorm2d
+from search_spaces.elastic.functional.pointwise_norm import prefix_conv_norm
+from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d
 
 
 def images(*shape: int) -> torch.Tensor:
@@ -126,3 +127,60 @@ def test_batch_norm_gradients(channels_last: bool, in_place: bool) -> None:
     for found, wanted in zip(*results, strict=True):
         assert_near(found, wanted)
     assert layers[0].weight.grad is not None and layers[0].weight.grad[6:].abs().max() == 0
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("mean", [0.0, 30.0])
+@pytest.mark.parametrize(("channels", "widened"), [(3, 10), (6, 12), (1, 2)])
+def test_convolution_and_norm_in_one(channels: int, widened: int, mean: float, in_place: bool) -> None:
+    """Many pixels, few channels: a prefix of both, in train mode, also far from zero; statistics move as torch's do."""
+    torch.manual_seed(channels)
+    conv, norm = ElasticConv2d(6, 12, 1, bias=False), ElasticBatchNorm2d(12)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.normal_()
+    x = images(8, channels, 9, 8) + mean
+    plain = nn.Sequential(nn.Conv2d(channels, widened, 1, bias=False), nn.BatchNorm2d(widened)).double()
+    plain.load_state_dict(
+        {
+            "0.weight": conv.weight[:widened, :channels],
+            "1.num_batches_tracked": norm.num_batches_tracked,
+            **{
+                f"1.{name}": getattr(norm, name)[:widened] for name in ("weight", "bias", "running_mean", "running_var")
+            },
+        }
+    )
+    worth = torch.arange(8 * widened * 72).remainder(5).view(8, widened, 9, 8)
+    x_leaf = x.detach().clone().requires_grad_()
+    with gradients_in_place() if in_place else nullcontext():
+        z = prefix_conv_norm(x_leaf, conv, norm, widened)
+    assert z.grad_fn is not None and z.grad_fn.name() == "_PointwiseNormBackward"
+    (z.relu() * worth).sum().backward()
+    wanted_leaf = x.double().detach().requires_grad_()
+    wanted = plain(wanted_leaf)
+    (wanted.relu() * worth).sum().backward()
+    assert conv.weight.grad is not None and norm.weight.grad is not None and norm.bias.grad is not None
+    found = (z, conv.weight.grad[:widened, :channels], norm.weight.grad[:widened], norm.bias.grad[:widened])
+    found = (*found, norm.running_mean[:widened], norm.running_var[:widened])
+    expected = (wanted, plain[0].weight.grad, plain[1].weight.grad, plain[1].bias.grad)
+    expected = (*expected, plain[1].running_mean, plain[1].running_var)
+    tolerance = 1e-5 * max(1.0, mean)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.double() - other).abs().max() <= tolerance * other.abs().max().clamp(min=1)
+    assert x_leaf.grad is not None and wanted_leaf.grad is not None
+    assert (x_leaf.grad - wanted_leaf.grad).abs().max() <= tolerance * wanted_leaf.grad.abs().max().clamp(min=1)
+    assert conv.weight.grad[widened:].abs().sum() == 0 and conv.weight.grad[:, channels:].abs().sum() == 0
+
+
+@pytest.mark.parametrize("change", ["eval", "few pixels", "narrowing", "bias", "stride", "NCHW", "no grad"])
+def test_one_after_the_other_where_it_is_no_gain_or_not_possible(change: str) -> None:
+    options = {"bias": change == "bias", "stride": 2 if change == "stride" else 1}
+    conv, norm = ElasticConv2d(4, 2 if change == "narrowing" else 9, 1, **options), ElasticBatchNorm2d(9)
+    norm.train(change != "eval")
+    x = images(2 if change == "few pixels" else 9, 4, 8, 8)
+    x = x.contiguous() if change == "NCHW" else x
+    with torch.no_grad() if change == "no grad" else nullcontext():
+        z = prefix_conv_norm(x, conv, norm, conv.out_channels)
+        wanted = norm(conv(x, conv.out_channels))
+    assert z.grad_fn is None or z.grad_fn.name() != "_PointwiseNormBackward"
+    assert torch.equal(z, wanted)
