@@ -8,7 +8,6 @@ added to its output. Either may be wrapped in `{"state_dict": ...}`.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,12 @@ import numpy.typing as npt
 from predictors.relu_mlp import ReluMLP
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import file_digest
+from search_spaces.common.state_dicts import read_state_dict_file
 
 if TYPE_CHECKING:
     import torch
 
 Naming = Literal["tutorial", "library"]
-
-#: what a file names that is no tensor, in the reader's words
-_FOREIGN = (re.compile(r"add_safe_globals\(\[([\w.]+)\]\)"), re.compile(r"GLOBAL ([\w.]+)"))
 
 _FORMS = "Known: 0.weight, 0.bias, 2.weight, ..., or base_acc, layers.0.0.weight, layers.0.0.bias, ..., layers.N.weight"
 
@@ -45,7 +42,7 @@ class PredictorCheckpoint:
 def read_checkpoint(path: Path | str) -> PredictorCheckpoint:
     """Read a file; `UserError` for one that is damaged, holds anything but tensors, or is no such network."""
     path = Path(path)
-    tensors = _load(path)
+    tensors = {name.removeprefix("module."): tensor for name, tensor in read_state_dict_file(path).items()}
     naming = _naming(tensors, path)
     names = _layers(tensors, naming, path)
     arrays = {name: _array(name, tensor, path) for name, tensor in tensors.items()}
@@ -55,32 +52,6 @@ def read_checkpoint(path: Path | str) -> PredictorCheckpoint:
     biases = tuple(arrays[bias] for _, bias in names)
     _check_shapes(names, weights, biases, path)
     return PredictorCheckpoint(path, file_digest(path), naming, ReluMLP(weights, biases))
-
-
-def _load(path: Path) -> dict[str, torch.Tensor]:
-    import torch
-
-    if not path.is_file():
-        raise UserError("is a folder, not a file" if path.is_dir() else "no such file", file=path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, about files that it then refuses
-            data = torch.load(path, weights_only=True, map_location="cpu")
-    except PermissionError as error:
-        raise UserError(f"cannot be read: {error.strerror or error}", file=path) from None
-    except Exception as error:  # zip, pickle and torch raise several kinds (OSError too) for files that are not whole
-        foreign = next((match[1] for pattern in _FOREIGN if (match := pattern.search(str(error)))), None)
-        if foreign is None or foreign.startswith("torch._utils._rebuild"):  # the name of a cut-off file is cut off too
-            raise UserError("truncated, damaged or not a file of torch.save", file=path) from None
-        what = f"holds more than tensors: it refers to {foreign}, which loading would have to run"
-        raise UserError(what, file=path, hint="Nothing was run") from None
-    if isinstance(data, Mapping) and isinstance(data.get("state_dict"), Mapping):
-        data = data["state_dict"]
-    if not isinstance(data, Mapping) or not data:
-        raise UserError("holds no named tensors", file=path, hint="Expected the state dict of an accuracy predictor")
-    if strange := [str(name) for name, value in data.items() if not isinstance(value, torch.Tensor)]:
-        raise UserError(f"not tensors: {', '.join(strange)}", file=path)
-    return {str(name).removeprefix("module."): value for name, value in data.items()}  # the prefix of DataParallel
 
 
 def _naming(tensors: Mapping[str, Any], path: Path) -> Naming:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,9 +12,7 @@ from torch import Tensor
 from ofa.imports.names import is_counter, modern
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import write_bytes
-
-#: what a file names that is no tensor: "GLOBAL posix.system", "add_safe_globals([numpy._core.multiarray.scalar])"
-_FOREIGN = (re.compile(r"add_safe_globals\(\[([\w.]+)\]\)"), re.compile(r"GLOBAL ([\w.]+)"))
+from search_spaces.common.state_dicts import read_state_dict_file
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -27,16 +22,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     file that is missing, truncated or no state dict, that refers to anything but tensors, or whose weights are not
     finite.
     """
-    content = _load(path)
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not content:
-        raise UserError("not a state dict: holds no tensors by name", file=path, value=type(content).__name__)
     tensors: dict[str, Tensor] = {}
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            hint = f"It is of type {type(value).__name__}; expected a state dict, or one under the key 'state_dict'"
-            raise UserError("not a tensor", file=path, key=str(name), hint=hint)
+    for name, value in read_state_dict_file(path).items():
         if modern(name) in tensors:
             raise UserError("is there twice, in an old and a new spelling", file=path, key=modern(name))
         tensors[modern(name)] = _checked(value, name, path)
@@ -48,30 +35,6 @@ def write_state_dict(path: Path, tensors: Mapping[str, Tensor]) -> None:
     stream = io.BytesIO()
     torch.save({"state_dict": {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}}, stream)
     write_bytes(path, stream.getvalue())
-
-
-def _load(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, about files that it then refuses
-            return torch.load(path, weights_only=True, map_location="cpu")
-    except FileNotFoundError:
-        raise UserError("no such checkpoint", file=path) from None
-    except IsADirectoryError:
-        raise UserError("is a folder, not a checkpoint", file=path) from None
-    except PermissionError as error:
-        raise UserError(f"this checkpoint cannot be read: {error.strerror}", file=path) from error
-    except Exception as error:  # zip, pickle and torch raise several kinds for files that are not whole
-        foreign = next((match[1] for pattern in _FOREIGN if (match := pattern.search(str(error)))), None)
-        if foreign is None or foreign.startswith("torch._utils._rebuild"):  # the name of a cut-off file is cut off too
-            raise UserError(
-                "truncated, damaged or not a file of torch.save", file=path, hint="Nothing was read from it"
-            ) from None
-        raise UserError(
-            f"holds more than tensors: it refers to {foreign}, which loading would have to run",
-            file=path,
-            hint="Nothing was run. Where the file comes from, save the state dict alone: torch.save(net.state_dict())",
-        ) from None
 
 
 def _checked(tensor: Tensor, name: str, path: Path) -> Tensor:

@@ -94,9 +94,9 @@ def put(**changes: Any) -> Callable[[dict[str, Any]], Any]:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda t: {}, ["holds no named tensors"]),
-        (lambda t: [1, 2], ["holds no named tensors"]),
-        (lambda t: {**t, "epoch": 3, "note": "x"}, ["not tensors: epoch, note"]),
+        (lambda t: {}, ["holds no tensors by name"]),
+        (lambda t: [1, 2], ["holds no tensors by name"]),
+        (lambda t: {**t, "epoch": 3, "note": "x"}, ["epoch, note: not tensors"]),
         (renamed("2.bias", "2.bais"), ["missing 2.bias", "unknown 2.bais"]),
         (renamed("2.weight", "3.weight"), ["missing 2.weight", "unknown 3.weight"]),
         (lambda t: {**t, "1.weight": t["2.bias"], "extra": t["2.bias"]}, ["unknown 1.weight, extra"]),

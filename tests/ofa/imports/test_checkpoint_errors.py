@@ -174,7 +174,7 @@ def test_not_a_checkpoint(import_of, content):
     [
         ({}, "not a state dict: holds no tensors by name"),
         ([torch.zeros(3)], "not a state dict: holds no tensors by name"),
-        ({"state_dict": {"a": 3}}, "a: not a tensor. It is of type int; expected a state dict"),
+        ({"state_dict": {"a": 3}}, "a: not a tensor. Of type int; expected a state dict"),
         ({"epoch": 3, "net": torch.zeros(1)}, "epoch: not a tensor"),
     ],
 )
@@ -183,9 +183,9 @@ def test_not_a_state_dict(import_of, content, message):
 
 
 def test_no_such_file(import_of, refused, tmp_path):
-    assert import_of(None) == "FILE: no such checkpoint"
+    assert import_of(None) == "FILE: no such file"
     (tmp_path / "folder").mkdir()
-    assert "is a folder, not a checkpoint" in refused("import", "checkpoint", tmp_path / "folder", "-o", tmp_path / "o")
+    assert "is a folder, not a file" in refused("import", "checkpoint", tmp_path / "folder", "-o", tmp_path / "o")
 
 
 def test_a_folder_with_another_supernet_keeps_it(tensors, ofa, refused, tmp_path):
