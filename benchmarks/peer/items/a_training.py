@@ -25,6 +25,9 @@ def _step(side: int, options: Options) -> Item:
     def ours(repetition: int) -> dict[str, Any]:
         return {"subnets": architectures.ours(drawn(repetition))}
 
+    # the first step of the largest networks takes all memory that later steps use; a training has thousands of steps
+    largest = space.decode(space.largest()) * 4
+    first = {"subnets": architectures.ours(largest)}
     size = {"resolution": side, "batch": batch}
     what = f"training step at {side} px"
     return Item(
@@ -37,9 +40,16 @@ def _step(side: int, options: Options) -> Item:
             "torchvision": Part("ours", "yardstick", size),
         },
         lanes=[
-            Lane("peer", "peer", "peer", "step", lambda r: {"subnets": architectures.theirs(drawn(r))}),
-            Lane("ours", "ours", "ours", "step", ours),
-            Lane("static", "ours, extracted static networks", "static", "static_step", ours),
+            Lane(
+                "peer",
+                "peer",
+                "peer",
+                "step",
+                lambda r: {"subnets": architectures.theirs(drawn(r))},
+                warmup={"subnets": architectures.theirs(largest)},
+            ),
+            Lane("ours", "ours", "ours", "step", ours, warmup=first),
+            Lane("static", "ours, extracted static networks", "static", "static_step", ours, warmup=first),
             Lane("torchvision", "torchvision mobilenet_v3_large, one network", "torchvision", "step"),
         ],
         comparisons=[

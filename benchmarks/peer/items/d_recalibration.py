@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.peer import architectures
@@ -26,20 +27,25 @@ def _recalibration(batch: int, options: Options) -> Item:
     size = {"num_images": num_images, "batch": batch}
     warmup_size = {"num_images": min(2 * batch, num_images), "batch": batch}
 
-    def lane(key: str, title: str, process: str, task: str) -> Lane:
+    def lane(key: str, title: str, process: str, task: str, *, whole_warmup: bool = False) -> Lane:
         subnet = (architectures.theirs if process == "peer" else architectures.ours)([chosen])[0]
-        return Lane(
-            key, title, process, task, lambda r: {"subnet": subnet, **size}, warmup={"subnet": subnet, **warmup_size}
-        )
+        warmup = {"subnet": subnet, **(size if whole_warmup else warmup_size)}
+        return Lane(key, title, process, task, lambda r: {"subnet": subnet, **size}, warmup=warmup)
 
     what = f"{num_images} images, batch {batch}"
     return Item(
         key=f"d-recalibration-{batch}",
         title=f"BN recalibration over {what}, {side} px, one subnet",
-        parts={"peer": Part("theirs", "recalibration"), "ours": Part("ours", "recalibration", {"resolution": side})},
+        parts={
+            "peer": Part("theirs", "recalibration"),
+            "ours": Part("ours", "recalibration", {"resolution": side}),
+            "fresh": Part("ours", "recalibration", {"resolution": side}),
+        },
         lanes=[
             lane("peer", "peer, set_running_statistics", "peer", "recalibrate"),
-            lane("ours", "ours, exact statistics", "ours", "recalibrate"),
+            # a process that evaluates many subnets takes its memory from the system once
+            lane("ours", "ours, exact statistics", "ours", "recalibrate", whole_warmup=True),
+            replace(lane("fresh", "ours, the first of a process", "fresh", "recalibrate"), repeats=1),
             lane("peer-forward", "peer, plain forward", "peer", "forward"),
             lane("ours-forward", "ours, plain forward", "ours", "forward"),
             lane("ours-pieces", "ours, plain forward in small pieces", "ours", "forward_in_pieces"),
@@ -49,6 +55,7 @@ def _recalibration(batch: int, options: Options) -> Item:
             Comparison(f"recalibration over a plain forward in pieces, {what}", "ours", "ours-pieces", wanted=1.1),
             Comparison(f"recalibration over a plain forward, {what}", "peer", "peer-forward"),
             Comparison(f"recalibration, {what}", "ours", "peer"),
+            Comparison(f"the first recalibration of a process, {what}", "fresh", "peer"),
             Comparison(f"plain forward, {what}", "ours-forward", "peer-forward"),
         ],
         repeats=2 if options.short else 3,
