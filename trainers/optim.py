@@ -22,14 +22,21 @@ _RANDOM_LAYERS: dict[str, tuple[type[nn.Module], str]] = {
 
 def make_optimizer(supernet: nn.Module, phase: Phase, settings: TrainSettings) -> torch.optim.Optimizer:
     """The phase's optimiser: weight decay on everything but biases and BN parameters."""
-    return create_optimizer_v2(
+    optimizer = create_optimizer_v2(
         supernet,
         opt=settings.optimizer.name,
         lr=phase.lr,
         weight_decay=phase.weight_decay,
         momentum=settings.optimizer.momentum,
-        foreach=True,
+        fused=True,
     )
+    if isinstance(optimizer, torch.optim.SGD):
+        # torch's fused step cannot begin with some weights and take in others (of larger subnets) later; a momentum
+        # that starts at zero is the same
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, phase: Phase, settings: TrainSettings) -> CosineLRScheduler:

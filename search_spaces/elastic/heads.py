@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from search_spaces.elastic.activations import elastic_activation
 from search_spaces.elastic.base import ElasticBlock
+from search_spaces.elastic.functional import prefix_linear
 from search_spaces.elastic.layers import ElasticConv2d
 from search_spaces.operators import Classifier, PoolClassifier, PoolConv
 
@@ -43,7 +44,7 @@ class ElasticClassifier(ElasticBlock):
 
     def forward(self, x: Tensor, operator: Classifier) -> Tensor:
         x = self.dropout(self.flatten(x))
-        return nn.functional.linear(x, self.linear.weight[:, : x.shape[1]], self.linear.bias)
+        return prefix_linear(x, self.linear.weight, self.linear.bias, self.linear.out_features)
 
     def slices(self, operator: Classifier) -> Iterator[tuple[str, Tensor]]:
         yield "linear.weight", self.linear.weight[:, : operator.in_channels]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from search_spaces.elastic.activations import elastic_activation
 from search_spaces.elastic.base import ElasticBlock, channel_order, norm_slices, norm_vectors
+from search_spaces.elastic.functional import prefix_squeeze_excite
 from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d, ElasticDepthwiseConv2d, conv_norm
 from search_spaces.operators import MBConv
 
@@ -18,15 +19,11 @@ class ElasticSqueezeExcite(nn.Module):
 
     def __init__(self, channels: int, se_channels: int) -> None:
         super().__init__()
-        self.pool = nn.AdaptiveAvgPool2d(1)
         self.reduce = ElasticConv2d(channels, se_channels, 1)
-        self.act = nn.ReLU(inplace=True)
         self.expand = ElasticConv2d(se_channels, channels, 1)
-        self.gate = nn.Hardsigmoid(inplace=True)
 
     def forward(self, x: Tensor, se_channels: int) -> Tensor:
-        scale: Tensor = self.gate(self.expand(self.act(self.reduce(self.pool(x), se_channels)), x.shape[1]))
-        return x * scale
+        return prefix_squeeze_excite(x, self.reduce, self.expand, se_channels)
 
 
 class ElasticMBConv(ElasticBlock):

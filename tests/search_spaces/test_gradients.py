@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from search_spaces.elastic.functional import depthwise_conv2d, gradients_in_place, prefix_conv2d
+from search_spaces.elastic.functional import (
+    depthwise_conv2d,
+    gradients_in_place,
+    prefix_conv2d,
+    prefix_linear,
+    prefix_squeeze_excite,
+)
 from search_spaces.elastic.functional.pointwise_norm import prefix_conv_norm
 from search_spaces.elastic.layers import ElasticBatchNorm2d, ElasticConv2d
 
@@ -103,9 +109,10 @@ def test_in_place_leaves_unused_weights_without_gradient() -> None:
     assert used.grad is not None and unused.grad is None
 
 
+@pytest.mark.parametrize("side", [5, 40])
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_batch_norm_gradients(channels_last: bool, in_place: bool) -> None:
+def test_batch_norm_gradients(channels_last: bool, in_place: bool, side: int) -> None:
     """Of a prefix of the channels, in train mode; running statistics move as torch moves them."""
     torch.manual_seed(0)
     layers = [ElasticBatchNorm2d(9), nn.BatchNorm2d(6).double()]
@@ -114,7 +121,7 @@ def test_batch_norm_gradients(channels_last: bool, in_place: bool) -> None:
         layers[0].bias.normal_()
         layers[1].weight.copy_(layers[0].weight[:6])
         layers[1].bias.copy_(layers[0].bias[:6])
-    x = images(4, 6, 5, 5) if channels_last else torch.randn(4, 6, 5, 5)
+    x = images(4, 6, side, side) if channels_last else torch.randn(4, 6, side, side)
     results = []
     for layer in layers:
         x_leaf = x.to(layer.weight.dtype).detach().requires_grad_()
@@ -184,3 +191,61 @@ def test_one_after_the_other_where_it_is_no_gain_or_not_possible(change: str) ->
         wanted = norm(conv(x, conv.out_channels))
     assert z.grad_fn is None or z.grad_fn.name() != "_PointwiseNormBackward"
     assert torch.equal(z, wanted)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_linear_gradients(bias: bool, in_place: bool) -> None:
+    """Summed over two uses of different widths."""
+    torch.manual_seed(0)
+    full = nn.Linear(7, 5, bias=bias)
+    reference = nn.Linear(7, 5, bias=bias).double()
+    reference.load_state_dict(full.state_dict())
+    for wide, out in ((7, 5), (4, 3)):
+        leaves = [torch.randn(6, wide, generator=torch.Generator().manual_seed(wide)) for _ in range(2)]
+        x, x_wanted = leaves[0].requires_grad_(), leaves[1].double().requires_grad_()
+        with gradients_in_place() if in_place else nullcontext():
+            y = prefix_linear(x, full.weight, full.bias, out)
+        part = None if reference.bias is None else reference.bias[:out]
+        wanted = F.linear(x_wanted, reference.weight[:out, :wide], part)
+        y.square().sum().backward()
+        wanted.square().sum().backward()
+        assert_near(y, wanted)
+        assert_near(x.grad, x_wanted.grad)
+    for found, expected in zip(full.parameters(), reference.parameters(), strict=True):
+        assert_near(found.grad, expected.grad)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_squeeze_excite_gradients(channels_last: bool, in_place: bool) -> None:
+    """Against its parts one after the other, with gates of both flat ends and of the slope between."""
+    torch.manual_seed(0)
+    reduce, expand = nn.Conv2d(9, 5, 1), nn.Conv2d(5, 9, 1)
+    with torch.no_grad():
+        expand.weight.mul_(60)
+    exact = nn.ModuleList([nn.Conv2d(9, 5, 1), nn.Conv2d(5, 9, 1)]).double()
+    exact.load_state_dict({**reduce.state_dict(prefix="0."), **expand.state_dict(prefix="1.")})
+    gates = []
+    for channels, squeezed in ((9, 5), (6, 3)):
+        x = images(4, channels, 5, 5) if channels_last else torch.randn(4, channels, 5, 5)
+        leaf, exact_leaf = x.detach().clone().requires_grad_(), x.double().requires_grad_()
+        with gradients_in_place() if in_place else nullcontext():
+            y = prefix_squeeze_excite(leaf, reduce, expand, squeezed)
+        middle = F.conv2d(
+            exact_leaf.mean((2, 3), keepdim=True), exact[0].weight[:squeezed, :channels], exact[0].bias[:squeezed]
+        )
+        gate = F.hardsigmoid(F.conv2d(middle.relu(), exact[1].weight[:channels, :squeezed], exact[1].bias[:channels]))
+        gates.append(gate.flatten())
+        wanted = exact_leaf * gate
+        worth = torch.arange(y.numel()).remainder(7).view_as(y)
+        (y * worth).sum().backward()
+        (wanted * worth).sum().backward()
+        assert_near(y, wanted)
+        assert_near(leaf.grad, exact_leaf.grad)
+        with torch.no_grad():
+            assert_near(prefix_squeeze_excite(x, reduce, expand, squeezed), wanted)
+    kinds = torch.cat(gates)
+    assert bool((kinds == 0).any() and (kinds == 1).any() and ((kinds > 0) & (kinds < 1)).any())
+    for found, expected in zip([*reduce.parameters(), *expand.parameters()], exact.parameters(), strict=True):
+        assert_near(found.grad, expected.grad)

@@ -2,7 +2,7 @@
 
 The results are those of `torch.nn.functional.conv2d`, up to rounding. The gradient of a kernel wider than 3 columns is
 computed in strips of at most 3 columns: oneDNN has a vectorised kernel for those only, and falls back to one several
-times slower.
+times slower; as it does where the kernel is larger than the image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _STRIP = 3
 def depthwise_conv2d(x_BCHW: Tensor, weight: Tensor, stride: tuple[int, ...]) -> Tensor:
     """Depthwise convolution by `weight` (C, 1, K, K), padded by K // 2."""
     channels, kernel_size = weight.shape[0], weight.shape[-1]
-    if kernel_size > _STRIP and x_BCHW.is_cpu and trains_in_float32(x_BCHW, weight) and is_channels_last(x_BCHW):
+    slow = kernel_size > _STRIP or kernel_size > max(x_BCHW.shape[2:])  # oneDNN's own gradient of the kernel
+    if slow and x_BCHW.is_cpu and trains_in_float32(x_BCHW, weight) and is_channels_last(x_BCHW):
         y: Tensor = _DepthwiseConv.apply(x_BCHW, weight, stride)
         return y
     return F.conv2d(x_BCHW, weight, None, stride, kernel_size // 2, groups=channels)
