@@ -25,9 +25,10 @@ def _step(side: int, options: Options) -> Item:
     def ours(repetition: int) -> dict[str, Any]:
         return {"subnets": architectures.ours(drawn(repetition))}
 
-    # the first step of the largest networks takes all memory that later steps use; a training has thousands of steps
-    largest = space.decode(space.largest()) * 4
-    first = {"subnets": architectures.ours(largest)}
+    # a training has thousands of steps: the largest networks take all memory that later steps use, and random ones
+    # bring most of the shapes for which kernels are compiled at their first use
+    early = space.decode(space.largest()) * 4 + architectures.draw(space, 0 if options.short else 28, seed=10_000)
+    first = {"subnets": architectures.ours(early)}
     size = {"resolution": side, "batch": batch}
     what = f"training step at {side} px"
     return Item(
@@ -46,7 +47,7 @@ def _step(side: int, options: Options) -> Item:
                 "peer",
                 "step",
                 lambda r: {"subnets": architectures.theirs(drawn(r))},
-                warmup={"subnets": architectures.theirs(largest)},
+                warmup={"subnets": architectures.theirs(early)},
             ),
             Lane("ours", "ours", "ours", "step", ours, warmup=first),
             Lane("static", "ours, extracted static networks", "static", "static_step", ours, warmup=first),
