@@ -138,7 +138,7 @@ def test_batch_norm_gradients(channels_last: bool, in_place: bool, side: int) ->
 
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("mean", [0.0, 30.0])
-@pytest.mark.parametrize(("channels", "widened"), [(3, 10), (6, 12), (2, 3), (6, 4), (5, 5)])
+@pytest.mark.parametrize(("channels", "widened"), [(3, 10), (6, 12), (2, 3)])
 def test_convolution_and_norm_in_one(channels: int, widened: int, mean: float, in_place: bool) -> None:
     """Many pixels, few channels: a prefix of both, in train mode, also far from zero; statistics move as torch's do."""
     torch.manual_seed(channels)
@@ -161,8 +161,7 @@ def test_convolution_and_norm_in_one(channels: int, widened: int, mean: float, i
     x_leaf = x.detach().clone().requires_grad_()
     with gradients_in_place() if in_place else nullcontext():
         z = prefix_conv_norm(x_leaf, conv, norm, widened)
-    assert z.grad_fn is not None
-    assert z.grad_fn.name() == ("_PointwiseNormBackward" if channels < widened else "_PointwiseThenNormBackward")
+    assert z.grad_fn is not None and z.grad_fn.name() == "_PointwiseNormBackward"
     (z.relu() * worth).sum().backward()
     wanted_leaf = x.double().detach().requires_grad_()
     wanted = plain(wanted_leaf)
@@ -172,7 +171,7 @@ def test_convolution_and_norm_in_one(channels: int, widened: int, mean: float, i
     found = (*found, norm.running_mean[:widened], norm.running_var[:widened])
     expected = (wanted, plain[0].weight.grad, plain[1].weight.grad, plain[1].bias.grad)
     expected = (*expected, plain[1].running_mean, plain[1].running_var)
-    tolerance = 1e-5 * max(1.0, mean) * (1 if channels < widened else 20)  # where y is held, torch sums up its digits
+    tolerance = 1e-5 * max(1.0, mean)
     for one, other in zip(found, expected, strict=True):
         assert (one.double() - other).abs().max() <= tolerance * other.abs().max().clamp(min=1)
     assert x_leaf.grad is not None and wanted_leaf.grad is not None

@@ -48,28 +48,21 @@ class _PrefixNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, mean, deviation = ctx.saved_tensors
+        if is_channels_last(x):
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
         mask = ctx.needs_input_grad[:3]
-        x_gradient, *found = norm_gradients(gradient, x, scale, mean, deviation, ctx.eps, mask)
+        if _shares_cache_lines(x):
+            x_gradient, *found = _gradients(gradient, x, scale, mean, deviation)
+        else:
+            x_gradient, *found = torch.ops.aten.native_batch_norm_backward(
+                gradient, x, scale, None, None, mean, deviation, True, ctx.eps, mask
+            )
         given: list[Tensor | None] = [None, None]
         for number, parameter in enumerate((ctx.weight, ctx.bias)):
             if mask[1 + number]:
                 target, given[number] = gradient_target(parameter, in_place=ctx.in_place)
                 target[: len(scale)].add_(found[number])
         return x_gradient, *given, None, None, None, None
-
-
-def norm_gradients(
-    gradient: Tensor, x: Tensor, scale: Tensor, mean: Tensor, deviation: Tensor, eps: float, mask: tuple[bool, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Of input, scale and shift, where `deviation` is 1 / sqrt(variance + eps) of the batch."""
-    if is_channels_last(x):
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
-    if _shares_cache_lines(x):
-        return _gradients(gradient, x, scale, mean, deviation)
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
-        gradient, x, scale, None, None, mean, deviation, True, eps, mask
-    )
-    return found
 
 
 def _shares_cache_lines(x: Tensor) -> bool:

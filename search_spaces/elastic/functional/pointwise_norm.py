@@ -1,8 +1,7 @@
-"""A 1x1 convolution and the batch norm after it as one operation.
+"""A widening 1x1 convolution and the batch norm after it as one operation.
 
-One after the other with a single call of autograd; or, where the convolution widens and pixels are many, by what
-batch norm needs to know of y = W x: its mean is W E[x], its variance diag(W Cov[x] W'). That is far less work than
-passes over y, and y is never held:
+What batch norm needs to know of y = W x follows from x: its mean is W E[x], its variance diag(W Cov[x] W'). With many
+pixels, and more channels after than before, that is far less work than passes over y, and y is never held:
 
     z = V (x - E[x]) + shift        with V = diag(a) W and a = scale / sqrt(variance + eps)
 
@@ -22,17 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from search_spaces.elastic.functional.batch_norm import norm_gradients, prefix_batch_norm
+from search_spaces.elastic.functional.batch_norm import prefix_batch_norm
 from search_spaces.elastic.functional.convolution import prefix_conv2d
 from search_spaces.elastic.functional.gradients import adds_in_place, gradient_target, trains_in_float32
-from search_spaces.elastic.functional.rows import (
-    add_product,
-    as_rows,
-    is_channels_last,
-    product,
-    product_over_rows,
-    sum_of_rows,
-)
+from search_spaces.elastic.functional.rows import as_rows, is_channels_last, product_over_rows, sum_of_rows
 
 #: pixels per input channel from which the two together are faster than one after the other
 _PIXELS_PER_CHANNEL = 64
@@ -46,13 +38,15 @@ def prefix_conv_norm(x_BCHW: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, out_
         and conv.kernel_size == conv.stride == (1, 1)
         and conv.padding in ((0, 0), 0)
         and conv.bias is None
+        and channels < out_channels
+        and num_pixels >= _PIXELS_PER_CHANNEL * channels
         and trains_in_float32(x_BCHW, conv.weight)
         and x_BCHW.is_cpu
         and is_channels_last(x_BCHW)
     ):
-        widens = channels < out_channels and num_pixels >= _PIXELS_PER_CHANNEL * channels
-        operation = _PointwiseNorm if widens else _PointwiseThenNorm
-        z: Tensor = operation.apply(x_BCHW, conv.weight, norm.weight, norm.bias, out_channels, norm, adds_in_place())
+        z: Tensor = _PointwiseNorm.apply(
+            x_BCHW, conv.weight, norm.weight, norm.bias, out_channels, norm, adds_in_place()
+        )
         return z
     y = prefix_conv2d(x_BCHW, conv.weight, conv.bias, out_channels, conv.stride, conv.padding)
     return prefix_batch_norm(y, norm)
@@ -109,50 +103,6 @@ class _PointwiseNorm(torch.autograd.Function):
             quadratic = prefix.t() @ (prefix * along)
             as_rows(x_gradient).addmm_(as_rows(centred), quadratic, alpha=-1 / num_pixels)
         return x_gradient, *given, None, None, None
-
-
-class _PointwiseThenNorm(torch.autograd.Function):
-    """The two one after the other, with one call of autograd."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        scale: Tensor,
-        shift: Tensor,
-        out_channels: int,
-        norm: nn.BatchNorm2d,
-        in_place: bool,
-    ) -> Tensor:
-        assert norm.running_mean is not None and norm.running_var is not None
-        prefix, part = weight.flatten(1)[:out_channels, : x.shape[1]], scale[:out_channels]
-        y = product(x, prefix.t(), None)
-        statistics = norm.running_mean[:out_channels], norm.running_var[:out_channels]
-        z, mean, deviation = torch.native_batch_norm(
-            y, part, shift[:out_channels], *statistics, True, norm.momentum or 0.0, norm.eps
-        )
-        ctx.save_for_backward(x, prefix, y, part, mean, deviation)
-        ctx.parameters, ctx.eps, ctx.in_place = (weight, scale, shift), norm.eps, in_place
-        return z
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, prefix, y, part, mean, deviation = ctx.saved_tensors
-        for_x, *masks = ctx.needs_input_grad[:4]
-        gradient, *found = norm_gradients(gradient, y, part, mean, deviation, ctx.eps, (True, masks[1], masks[2]))
-        targets = [
-            gradient_target(parameter, in_place=ctx.in_place) if mask else None
-            for parameter, mask in zip(ctx.parameters, masks, strict=True)
-        ]
-        if targets[0] is not None:
-            add_product(targets[0][0].flatten(1)[: len(prefix), : x.shape[1]], as_rows(gradient), as_rows(x))
-        for target, gradient_of in zip(targets[1:], found, strict=True):
-            if target is not None:
-                target[0][: len(part)].add_(gradient_of)
-        given = (None if target is None else target[1] for target in targets)
-        return product(gradient, prefix, None) if for_x else None, *given, None, None, None
 
 
 def _update(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
