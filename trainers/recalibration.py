@@ -33,7 +33,7 @@ _Call = Callable[[Tensor, bool], Tensor]
 _Calls = dict[fx.Node, _Call]
 
 #: Pixels of the images carried together: few enough to bound memory, enough to keep all threads busy.
-_PIECE = 2**22
+_PIECE = 2**21
 
 
 def recalibrate(
