@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from search_spaces.elastic.functional.convolution import prefix_conv2d
 from search_spaces.elastic.functional.gradients import adds_in_place, gradient_target, trains_in_float32
 
 
@@ -19,7 +20,11 @@ def prefix_squeeze_excite(x_BCHW: Tensor, reduce: nn.Conv2d, expand: nn.Conv2d, 
     if trains_in_float32(x_BCHW, reduce.weight):
         y: Tensor = _SqueezeExcite.apply(x_BCHW, *parameters, squeezed, adds_in_place())
         return y
-    return x_BCHW * _gate(x_BCHW.mean((2, 3)), *_prefixes(*parameters, squeezed, x_BCHW.shape[1]))[2][:, :, None, None]
+    middle = prefix_conv2d(
+        F.adaptive_avg_pool2d(x_BCHW, 1), reduce.weight, reduce.bias, squeezed, (1, 1), (0, 0)
+    ).relu_()
+    gate = prefix_conv2d(middle, expand.weight, expand.bias, x_BCHW.shape[1], (1, 1), (0, 0))
+    return x_BCHW * F.hardsigmoid(gate)  # operator by operator as extracted networks have it
 
 
 def _prefixes(
