@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from search_spaces.common.errors import UserError
 from trainers.norm_statistics import ChannelMoments, Moments, PointwiseMoments, blocks
@@ -273,10 +274,8 @@ def _is_widening(network: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _folded(convolution: nn.Conv2d, norm: _BatchNorm) -> _Call:
-    scale, shift = _scale_and_shift(norm)
-    bias = shift if convolution.bias is None else convolution.bias * scale + shift
-    weight = convolution.weight * scale[:, None, None, None]
-    return lambda x, fresh: nn.functional.conv2d(x, weight, bias)
+    fused = fuse_conv_bn_eval(convolution, norm)
+    return lambda x, fresh: fused(x)
 
 
 class _Normalise:
