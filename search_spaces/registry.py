@@ -36,8 +36,9 @@ def get_space(
 ) -> SearchSpace:
     """The space `settings["name"]`, with the other keys of `settings` put over its preset.
 
-    `get_space({"name": "ofa_mobilenet_v3", "width_mult": 0.5, "resolution": [160, 192]}, num_classes=10)`. Raises
-    `UserError` for an unknown name or key, and for values the family does not take.
+    `get_space({"name": "ofa_mobilenet_v3", "width_mult": 0.5, "resolution": [160, 192]}, num_classes=10)`. The key
+    `restrict` keeps a part of its networks, as `SearchSpace.restrict` does. Raises `UserError` for an unknown name or
+    key, and for values the family does not take.
     """
     if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):
         raise UserError(
@@ -45,9 +46,23 @@ def get_space(
         )
     name = settings["name"]
     preset = _preset(name, _text(file), f"{key}.name")
-    overrides = {k: v for k, v in settings.items() if k != "name"}
+    overrides = {k: v for k, v in settings.items() if k not in ("name", "restrict")}
     merged = {k: v for k, v in preset.items() if k != "family"} | overrides
-    return _build(name, preset["family"], merged, num_classes, in_channels, file=file, key=key)
+    space = _build(name, preset["family"], merged, num_classes, in_channels, file=file, key=key)
+    if "restrict" not in settings:
+        return space
+    if not _is_restriction([settings["restrict"]]):
+        raise UserError(
+            "is a mapping of genes or groups to the values they keep",
+            file=_text(file),
+            key=f"{key}.restrict",
+            value=settings["restrict"],
+            hint="As in {depth: [2, 3], kernel.0: [3]}",
+        )
+    try:
+        return space.restrict(settings["restrict"])
+    except UserError as error:
+        raise UserError(f"{error}", file=_text(file), key=f"{key}.restrict") from None
 
 
 def space_from_description(description: Any, *, file: object = None) -> SearchSpace:

@@ -18,8 +18,8 @@ from search_spaces.space import SearchSpace
 class Supernet(nn.Module):
     """A function of (images, architecture), without a hidden active state.
 
-    One elastic block per slot of `space`, each as wide as its widest operator. `space` must be unrestricted;
-    architectures of its sub-spaces are architectures of it.
+    One elastic block per slot of `space`, each as wide as its widest operator; a restricted space has only what its
+    own networks need. Architectures of its sub-spaces are architectures of it.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -28,7 +28,8 @@ class Supernet(nn.Module):
         self.slots = nn.ModuleDict()
         for slot in space.slots:
             operators = space.slot_operators(slot)
-            self.slots[slot.name] = ELASTIC[type(operators[0])](operators)
+            if operators:  # a restricted space may have slots that no network uses
+                self.slots[slot.name] = ELASTIC[type(operators[0])](operators)
         initialize(self)
         self._layers: dict[tuple[str, Operator], tuple[Any, nn.Module]] = {}
         self._tensors: dict[str, list[dict[str, Any]]] = {}
@@ -89,6 +90,8 @@ class Supernet(nn.Module):
         width phase).
         """
         for slot in self.space.slots:
+            if slot.name not in self.slots:
+                continue
             block = self.slots[slot.name]
             assert isinstance(block, ElasticBlock)
             block.sort_channels(
