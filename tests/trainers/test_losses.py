@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional
 
 from trainers.losses import distillation_loss, label_loss
 
@@ -38,3 +39,14 @@ def test_losses_are_summed_so_that_parts_add_up() -> None:
     torch.testing.assert_close(
         distillation_loss(logits, teacher), sum(distillation_loss(logits[h], teacher[h]) for h in halves)
     )
+
+
+def test_class_weights_and_soft_labels_against_the_written_out_sum() -> None:
+    logits, weights = torch.randn(6, 4), torch.tensor([0.5, 1.0, 2.0, 0.0])
+    soft = torch.randn(6, 4).softmax(1)
+    hard = torch.tensor([0, 1, 2, 3, 0, 2])
+    for labels, target in ((soft, soft), (hard, functional.one_hot(hard, 4).float())):
+        smoothed = 0.9 * target + 0.1 / 4
+        torch.testing.assert_close(
+            label_loss(logits, labels, 0.1, weights), -(weights * smoothed * logits.log_softmax(1)).sum()
+        )
