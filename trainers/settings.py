@@ -14,6 +14,7 @@ from pydantic import Field
 from search_spaces.common.errors import UserError
 from search_spaces.common.settings import Settings, apply_overrides, load_yaml, parse_settings
 from trainers.settings_data import DataSettings
+from trainers.settings_mixing import MixingSettings
 from trainers.settings_phase import PhaseSettings
 
 #: sections of a config that belong to later stages; `python -m trainers` leaves them to those
@@ -52,8 +53,8 @@ class TrainSettings(Settings):
 
     `batch_size` is global. `micro_batch` is the number of images per forward and backward pass, which is also
     the group that BN takes its statistics over; fixing it makes a run independent of the number of processes.
-    `dropout` and `drop_path` left out are as the space has them. `num_subnets` is the number of random subnets
-    per step of the recipes that draw any.
+    `dropout` and `drop_path` left out are as the space has them. `class_weights`: `balanced`, or one number a class.
+    `num_subnets` is the number of random subnets per step of the recipes that draw any.
     """
 
     recipe: str | None = None
@@ -67,6 +68,8 @@ class TrainSettings(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = None
+    mixing: MixingSettings | None = None
     dropout: float | None = Field(None, ge=0, lt=1)
     drop_path: float | None = Field(None, ge=0, lt=1)
     ema_decay: float | None = Field(None, gt=0, lt=1)
@@ -87,6 +90,13 @@ class TrainSettings(Settings):
 
         if value is not None:
             RECIPES.get(value)
+        return value
+
+    @pydantic.field_validator("class_weights")
+    @classmethod
+    def _some_class_counts(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and (min(value, default=0) < 0 or not any(value)):
+            raise UserError("weights are at least 0, and one of them is more", value=list(value))
         return value
 
     @pydantic.field_validator("amp", mode="before")
@@ -121,6 +131,10 @@ class TrainSettings(Settings):
                 key="micro_batch",
                 value=self.micro_batch,
                 hint=f"Nearest: {_nearest_divisor(self.batch_size, self.group_size)}",
+            )
+        if self.mixing is not None and self.group_size == 1:
+            raise UserError(
+                "a single image has no other to be mixed with", key="mixing", hint="Set a larger micro_batch"
             )
         return self
 

@@ -20,9 +20,11 @@ from search_spaces.supernet import build_supernet
 from trainers.accounting import Ledger, StepCosts
 from trainers.allocator import keep_freed_memory
 from trainers.checkpoints import newest_checkpoint, save_supernet, write_checkpoint
+from trainers.class_weights import class_weights
 from trainers.data import ImageData, load_data
 from trainers.distributed import World, autocast_dtype, join_world
 from trainers.evaluation import Evaluation, evaluate_architecture
+from trainers.mixing import Mixing
 from trainers.optim import has_random_layers, set_learning_rate, set_regularisation
 from trainers.phases import Phase, Plan, make_plan
 from trainers.run_log import RunLog
@@ -104,9 +106,9 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
                     state.begin_phase(phase, writes=world.is_first)
                     world.barrier()
                     state.load_teacher(phase)
-                    step_settings = _step_settings(config, phase, state, world)
+                    step_settings = _step_settings(config, phase, state, world, data)
                 elif step == start:
-                    step_settings = _step_settings(config, phase, state, world)
+                    step_settings = _step_settings(config, phase, state, world, data)
 
                 lr = set_learning_rate(state.scheduler, phase, step)
                 drawn = phase.sampler.subnets(step)
@@ -213,8 +215,13 @@ def _check_finite(state: TrainingState, step: int) -> None:
         )
 
 
-def _step_settings(config: TrainingConfig, phase: Phase, state: TrainingState, world: World) -> StepSettings:
+def _step_settings(
+    config: TrainingConfig, phase: Phase, state: TrainingState, world: World, data: ImageData
+) -> StepSettings:
     settings = config.train
+    weights = None
+    if settings.class_weights is not None:
+        weights = class_weights(settings.class_weights, data.class_counts("train")).to(world.device)
     return StepSettings(
         phase=phase,
         batch_size=settings.batch_size,
@@ -224,6 +231,8 @@ def _step_settings(config: TrainingConfig, phase: Phase, state: TrainingState, w
         autocast=autocast_dtype(settings.amp, world.device),
         random_layers=has_random_layers(state.supernet),
         seed=config.seed,
+        mixing=None if settings.mixing is None else Mixing(settings.mixing, data.num_classes, config.seed),
+        class_weights=weights,
     )
 
 
@@ -269,11 +278,14 @@ class _CheckpointClock:
 
 
 def _check_inputs(found: Any, config: TrainingConfig, file: Path) -> None:
-    """Raise `UserError` naming what differs, if `file` is of a training with other settings."""
+    """Raise `UserError` naming what differs, if `file` is of a training with other settings.
+
+    Settings that are off and were not known yet when it was written make no difference.
+    """
     wanted = json.loads(json.dumps(training_inputs(config)))
-    if found == wanted:
-        return
     different = list(_differences(found if isinstance(found, dict) else {}, wanted))
+    if not different:
+        return
     shown = "; ".join(different[:3]) + (f"; and {len(different) - 3} more" if len(different) > 3 else "")
     raise UserError(
         f"belongs to a training with other settings: {shown}",
@@ -284,7 +296,10 @@ def _check_inputs(found: Any, config: TrainingConfig, file: Path) -> None:
 
 def _differences(found: Any, wanted: Any, prefix: str = "") -> Iterator[str]:
     if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted(found.keys() | wanted.keys()):
+        # `space` is as the user wrote it; these two are complete, so what is missing was not known yet
+        younger = wanted.keys() - found.keys() if prefix.startswith(("data", "train")) else set()
+        unknown_and_off = {key for key in younger if not wanted[key]}
+        for key in sorted((found.keys() | wanted.keys()) - unknown_and_off):
             yield from _differences(found.get(key), wanted.get(key), f"{prefix}.{key}" if prefix else key)
     elif found != wanted:
         yield f"{prefix} is {found!r} there and {wanted!r} here"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional
 
 from trainers.losses import alpha_divergence_loss, distillation_loss, label_loss
 from trainers.settings_phase import AlphaSettings
@@ -80,3 +81,14 @@ def test_alpha_divergence_is_least_at_the_teacher_and_leaves_it_alone() -> None:
     assert student.grad is not None and teacher.grad is None
     torch.testing.assert_close(loss, torch.zeros(()), atol=1e-5, rtol=0)
     torch.testing.assert_close(student.grad, torch.zeros(5, 3), atol=1e-5, rtol=0)
+
+
+def test_class_weights_and_soft_labels_against_the_written_out_sum() -> None:
+    logits, weights = torch.randn(6, 4), torch.tensor([0.5, 1.0, 2.0, 0.0])
+    soft = torch.randn(6, 4).softmax(1)
+    hard = torch.tensor([0, 1, 2, 3, 0, 2])
+    for labels, target in ((soft, soft), (hard, functional.one_hot(hard, 4).float())):
+        smoothed = 0.9 * target + 0.1 / 4
+        torch.testing.assert_close(
+            label_loss(logits, labels, 0.1, weights), -(weights * smoothed * logits.log_softmax(1)).sum()
+        )

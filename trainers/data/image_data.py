@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from search_spaces.common.errors import UserError, unknown_name
 from trainers.data import test_ledger
-from trainers.data.augment import Column, augment, normalise
+from trainers.data.augment import augment, normalise
 from trainers.data.order import EpochOrders, step_uniforms, steps_per_epoch
 from trainers.data.pixels import PixelReader, Request
 from trainers.data.resize import resize_batch
@@ -148,7 +148,7 @@ class ImageData:
                 chosen = self._orders.step_indices(seed=seed, step=step, batch_size=batch_size, rows=rows)
                 uniforms = step_uniforms(seed=seed, step=step, batch_size=batch_size, rows=rows)
                 asked.append((self._partition.train[chosen], uniforms))
-                yield asked[-1][0], uniforms[:, Column.CROP : Column.CROP + 4] if cropped else None
+                yield asked[-1]
 
         mean, std = self._normalisation(device)
         for images in self._pixels.read(requests(), workers):
