@@ -15,6 +15,7 @@ from search_spaces.common.errors import UserError
 from trainers.data.decode import CorruptImage
 from trainers.data.splits import Indices
 from trainers.data.stores import ImageStore
+from trainers.interruption import ignore_stop_requests
 from trainers.settings_data import RandomResizedCropSettings
 
 #: Image indices of a batch, and (batch, 4) random numbers if each is to be randomly cropped while it is decoded.
@@ -64,6 +65,7 @@ class StreamedPixels:
             num_workers=workers,
             collate_fn=_collate,
             prefetch_factor=4 if workers else None,
+            worker_init_fn=ignore_stop_requests,
             generator=torch.Generator(),  # its own: the trainer's random state must not depend on when data are read
         )
         for batch in loader:
