@@ -21,7 +21,16 @@ from trainers.settings_phase import PhaseSettings
 LATER_SECTIONS = ("devices", "records", "predictor", "search", "export", "report")
 
 #: train settings that change how a run is carried out or watched, never which network comes out
-INCIDENTAL = ("device", "channels_last", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every")
+INCIDENTAL = (
+    "device",
+    "channels_last",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "keep_best",
+    "max_loss_factor",
+    "eval_every",
+    "log_every",
+)
 
 
 class OptimizerSettings(Settings):
@@ -80,6 +89,16 @@ class TrainSettings(Settings):
     max_steps: int | None = Field(None, ge=1)
     checkpoint_every: int | str = "60s"
     keep_checkpoints: int = Field(2, ge=1)
+    """The last so many, but never fewer than two: whether a state was good is only known one step later."""
+    keep_best: bool = True
+    """With `eval_every`: keep the weights of the phase's best evaluation as checkpoints/best.safetensors, best.json.
+
+    Best is the highest mean selection accuracy of the largest, the smallest and one random subnet.
+    """
+    use_best: bool = False
+    """The supernet of the run is the best of the last phase, not the last. Needs `eval_every`."""
+    max_loss_factor: float | None = Field(10.0, ge=2)
+    """A loss this many times above what is usual, and above half as many times that of guessing, stops the run."""
     eval_every: float | None = Field(None, gt=0)
     log_every: int = Field(20, ge=1)
 
@@ -125,6 +144,14 @@ class TrainSettings(Settings):
         parse_settings(
             PhaseSettings, {"name": "each", "epochs": 1, "sampling": "sandwich"} | self.each_phase, prefix="each_phase"
         )
+        if self.use_best and (self.eval_every is None or not self.keep_best):
+            key, value = ("eval_every", self.eval_every) if self.keep_best else ("keep_best", self.keep_best)
+            raise UserError(
+                "use_best chooses among evaluations whose weights were kept",
+                key=key,
+                value=value,
+                hint="Set eval_every (epochs between evaluations) and keep_best: true",
+            )
         if self.batch_size % self.group_size:
             raise UserError(
                 f"must divide batch_size {self.batch_size}",
@@ -178,8 +205,13 @@ def training_inputs(config: TrainingConfig) -> dict[str, Any]:
         "seed": config.seed,
         "space": config.space,
         "data": config.data.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude=set(INCIDENTAL)),
+        "train": config.train.model_dump(mode="json", exclude=_incidental(config.train)),
     }
+
+
+def _incidental(settings: TrainSettings) -> set[str]:
+    """How often a run is evaluated decides its weights only if the best are chosen."""
+    return set(INCIDENTAL) - {"eval_every"} if settings.use_best else {*INCIDENTAL, "use_best"}
 
 
 def _nearest_divisor(number: int, wanted: int) -> int:

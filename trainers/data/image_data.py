@@ -108,6 +108,12 @@ class ImageData:
         test_ledger.enter_opening(ledger, key=key, split_sha256=self.split_sha256["test"])
         return self._batches(self._partition.test, resolution, batch_size, device)
 
+    def step_images(self, *, step: int, seed: int | None = None, batch_size: int) -> Indices:
+        """Which images of the whole data set are the global batch of `step`, row by row."""
+        seed = self.seed if seed is None else seed
+        chosen = self._orders.step_indices(seed=seed, step=step, batch_size=batch_size, rows=slice(None))
+        return self._partition.train[chosen]
+
     def train_step(
         self, *, step: int, seed: int | None = None, batch_size: int, rows: slice = slice(None), device: Device = "cpu"
     ) -> Batch:

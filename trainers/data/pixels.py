@@ -17,6 +17,7 @@ from trainers.data.decode import CorruptImage
 from trainers.data.policies import Policy
 from trainers.data.splits import Indices
 from trainers.data.stores import ImageStore
+from trainers.interruption import ignore_stop_requests
 from trainers.settings_data import RandomResizedCropSettings
 
 #: Image indices of a batch, and for augmentation (batch, NUM_UNIFORMS) random numbers: None leaves the images alone.
@@ -74,6 +75,7 @@ class StreamedPixels:
             num_workers=workers,
             collate_fn=_collate,
             prefetch_factor=4 if workers else None,
+            worker_init_fn=ignore_stop_requests,
             generator=torch.Generator(),  # its own: the trainer's random state must not depend on when data are read
         )
         for batch in loader:
