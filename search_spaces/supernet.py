@@ -19,8 +19,8 @@ from search_spaces.space import SearchSpace
 class Supernet(nn.Module):
     """A function of (images, architecture), without a hidden active state.
 
-    One elastic block per slot of `space`, each as wide as its widest operator. `space` must be unrestricted;
-    architectures of its sub-spaces are architectures of it.
+    One elastic block per slot of `space` that any of its networks has, each as wide as its widest operator. Only
+    architectures of `space` run: of a restricted one, the supernet holds no more than its networks need.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -29,6 +29,8 @@ class Supernet(nn.Module):
         self.slots = nn.ModuleDict()
         for slot in space.slots:
             operators = space.slot_operators(slot)
+            if not operators:
+                continue  # beyond the depths that are left
             self.slots[slot.name] = ELASTIC[type(operators[0])](operators)
         initialize(self)
         self._layers: dict[tuple[str, Operator], tuple[Any, nn.Module]] = {}
@@ -98,6 +100,8 @@ class Supernet(nn.Module):
         width phase).
         """
         for slot in self.space.slots:
+            if slot.name not in self.slots:
+                continue
             block = self.slots[slot.name]
             assert isinstance(block, ElasticBlock)
             block.sort_channels(

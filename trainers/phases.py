@@ -68,7 +68,7 @@ def make_plan(space: SearchSpace, settings: TrainSettings, *, seed: int, steps_p
     if chosen is None:
         assert settings.recipe is not None
         chosen = RECIPES.get(settings.recipe, key="train.recipe")(space, settings)
-    if chosen[0].distillation == "teacher":
+    if chosen[0].distillation == "teacher" and (settings.init is None or settings.init.run is None):
         raise UserError(
             "the first phase has no teacher: its own largest subnet becomes the teacher of later phases",
             key="train.phases.0.distillation",

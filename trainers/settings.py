@@ -14,6 +14,7 @@ from pydantic import Field
 from search_spaces.common.errors import UserError
 from search_spaces.common.settings import Settings, apply_overrides, load_yaml, parse_settings
 from trainers.settings_data import DataSettings
+from trainers.settings_init import InitSettings
 
 #: sections of a config that belong to later stages; `python -m trainers` leaves them to those
 LATER_SECTIONS = ("devices", "records", "predictor", "search", "export", "report")
@@ -114,6 +115,7 @@ class TrainSettings(Settings):
     keep_checkpoints: int = Field(2, ge=1)
     eval_every: float | None = Field(None, gt=0)
     log_every: int = Field(20, ge=1)
+    init: InitSettings | None = None
 
     @pydantic.field_validator("recipe")
     @classmethod
@@ -188,11 +190,13 @@ def load_training_config(path: Path | str, overrides: Sequence[str] = ()) -> Tra
 
 def training_inputs(config: TrainingConfig) -> dict[str, Any]:
     """What decides the trained weights, as JSON: two configs with equal inputs train the same supernet."""
+    init = config.train.init
+    start = {} if init is None else {"init": {"sha256": init.pinned().sha256}}
     return {
         "seed": config.seed,
         "space": config.space,
         "data": config.data.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude=set(INCIDENTAL)),
+        "train": config.train.model_dump(mode="json", exclude={*INCIDENTAL, "init"}) | start,
     }
 
 

@@ -26,6 +26,7 @@ from trainers.optim import has_random_layers, set_learning_rate, set_regularisat
 from trainers.phases import Phase, Plan, make_plan
 from trainers.run_log import RunLog
 from trainers.settings import TrainingConfig, TrainSettings, training_inputs
+from trainers.start import Start, announce, load_start
 from trainers.state import TrainingState
 from trainers.step import StepSettings, accumulate_gradients
 
@@ -38,6 +39,7 @@ def train(config: TrainingConfig, run: Path) -> None:
     when a loss is no longer a number.
     """
     run = Path(run)
+    config = _pinned(config)
     if is_finished(config, run):
         return
     with join_world(config.train.device) as world:
@@ -81,8 +83,10 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
     if world.is_first:
         remove_leftovers(run)
         remove_leftovers(checkpoints)
-    state = _fresh_state(config, space, plan, checkpoints, world)
+    state, initial = _fresh_state(config, space, plan, checkpoints, world)
     start = _resume(state, config, data, checkpoints, world)
+    if initial is not None and start == 0 and world.is_first:
+        announce(initial, run)
     log = RunLog(run, start=start, every=settings.log_every, batch_size=settings.batch_size, writes=world.is_first)
     due = _CheckpointClock(settings, start)
     stream = data.training_stream(
@@ -137,19 +141,32 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
             "seed": config.seed,
             "step": plan.num_steps,
             "inputs": training_inputs(config),
+            **({} if initial is None else {"start": initial.facts}),
         }
         save_supernet(run, state.result, space, info)
 
 
 def _fresh_state(
     config: TrainingConfig, space: SearchSpace, plan: Plan, checkpoints: Path, world: World
-) -> TrainingState:
+) -> tuple[TrainingState, Start | None]:
+    """The state before the first step, and the start weights that went into it, if any."""
     supernet = build_supernet(space, seed=config.seed)
+    initial = None if config.train.init is None else load_start(supernet, config.train.init)
     set_regularisation(supernet, config.train)
     supernet.to(world.device)
     if config.train.channels_last:
         supernet.to(memory_format=torch.channels_last)
-    return TrainingState(supernet, plan, config.train, teacher_file=checkpoints / "teacher.safetensors")
+    first_teacher = None if initial is None or initial.teacher is None else initial.teacher.to(world.device)
+    teacher_file = checkpoints / "teacher.safetensors"
+    return TrainingState(supernet, plan, config.train, teacher_file=teacher_file, first_teacher=first_teacher), initial
+
+
+def _pinned(config: TrainingConfig) -> TrainingConfig:
+    """The config with the hash of its start weights, so that they are read once."""
+    init = config.train.init
+    if init is None:
+        return config
+    return config.model_copy(update={"train": config.train.model_copy(update={"init": init.pinned()})})
 
 
 def _resume(state: TrainingState, config: TrainingConfig, data: ImageData, checkpoints: Path, world: World) -> int:
