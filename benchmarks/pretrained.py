@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "pretrained", help="where trainings are kept")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--epochs", type=float, default=6)
-    parser.add_argument("--images", type=int, default=2200, help="of the training part: train, calibration, selection")
+    parser.add_argument("--epochs", type=float, default=4)
+    parser.add_argument("--images", type=int, default=1700, help="of the training part: train, calibration, selection")
     options = parser.parse_args()
     data = Path(os.environ.get("OFA_BENCH_DATA") or ROOT.parent / "shared" / "data") / "flowers5_128_jpeg.npz"
     weights = find_weights(options.weights)

@@ -100,17 +100,17 @@ def read_structure(tensors: Mapping[str, Tensor]) -> Published | None:
     tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     layers: dict[str, Layer] = {}
     for name in sorted(tensors, key=_natural):
-        layer, _, part = name.rpartition(".")
+        owner, _, part = name.rpartition(".")
         if part != "num_batches_tracked":
-            layers.setdefault(layer, {})[part] = tensors[name]
+            layers.setdefault(owner, {})[part] = tensors[name]
     for title, naming in NAMINGS.items():
         blocks: dict[tuple[int, int], dict[str, Layer]] = {}
         single: dict[str, Layer] = {}
         unknown: list[str] = []
         for name, layer in layers.items():
             if match := re.match(naming.block, name + "."):
-                found = match.groupdict()
-                place = int(found.get("stage") or 0), int(found["place"])
+                numbers = match.groupdict()
+                place = int(numbers.get("stage") or 0), int(numbers["place"])
                 blocks.setdefault(place, {})[name[match.end() :]] = layer
             elif role := next((r for pattern, r in naming.layers.items() if re.fullmatch(pattern, name)), None):
                 single[role] = layer

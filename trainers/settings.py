@@ -155,6 +155,11 @@ class TrainSettings(Settings):
         return self
 
     @property
+    def total_epochs(self) -> float:
+        """Epochs of the whole plan: those of explicit phases, or of the recipe."""
+        return self.epochs if self.phases is None else sum(phase.epochs for phase in self.phases)
+
+    @property
     def group_size(self) -> int:
         """Images per forward and backward pass."""
         return self.micro_batch or self.batch_size
