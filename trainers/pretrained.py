@@ -98,7 +98,8 @@ def load_pretrained(supernet: Supernet, path: Path) -> StartReport:
     report = StartReport(str(path), file_digest(path), published.naming)
     (largest,) = supernet.space.decode(supernet.space.largest())
     used: set[int] = set()
-    for slot, operator in supernet.space.network(largest):
+    comparable = (supernet.space.family == "resnet") == (published.naming == "ResNet")
+    for slot, operator in supernet.space.network(largest) if comparable else ():
         block = _block_for(slot, operator, supernet.space.family, published)
         for name, tensor in _tensors(supernet, slot):
             layer, _, part = name.rpartition(".")
@@ -107,7 +108,7 @@ def load_pretrained(supernet: Supernet, path: Path) -> StartReport:
                 _count(report, f"{slot}.{name}", tensor, taken=0)
                 continue
             taken, zeroed = _place(tensor, source.to(tensor), layer)
-            _count(report, f"{slot}.{name}", tensor, taken=taken, zeroed=zeroed)
+            _count(report, f"{slot}.{name}", tensor, taken=taken, zeroed=zeroed, whole=tensor.numel() == source.numel())
             if taken:
                 used.add(id(source))
         if not block and _is_deeper(slot, operator, published):
@@ -130,8 +131,6 @@ def _block_for(slot: str, operator: Operator, family: str, published: Published)
     if match is None and slot != "first":
         wanted = _FEATURE_MIX.get(family, {}) if slot == "feature_mix" else _SINGLE.get(slot, {})
         return {ours: published.single[theirs] for ours, theirs in wanted.items() if theirs in published.single}
-    if (family == "resnet") != (published.naming == "ResNet"):
-        return {}
     stage, place = (0, 0) if match is None else (int(match[1]), int(match[2]) - 1)
     stage -= family == "resnet"  # in the others the first block is a stage of its own
     if stage >= len(published.stages) or place >= len(published.stages[stage]):
@@ -193,8 +192,8 @@ def _silence(supernet: Supernet, slot: str, operator: Operator, report: StartRep
     report.params["fresh"] -= norm.weight.numel()
 
 
-def _count(report: StartReport, name: str, tensor: Tensor, *, taken: int, zeroed: int = 0) -> None:
-    state = "loaded" if taken == tensor.numel() else "partial" if taken else "fresh"
+def _count(report: StartReport, name: str, tensor: Tensor, *, taken: int, zeroed: int = 0, whole: bool = False) -> None:
+    state = "fresh" if not taken else "loaded" if whole and taken == tensor.numel() else "partial"
     report.tensors[state] += 1
     if state != "loaded":
         getattr(report, state).append(name)
