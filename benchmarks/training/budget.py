@@ -39,6 +39,13 @@ def epochs_for(
     return steps / setting.steps_per_epoch
 
 
+def finetune_macs(setting: Setting, space: SearchSpace) -> float:
+    """MACs of training on the one network of `space`, beside the largest one of its supernet as a teacher."""
+    images = round(setting.epochs * setting.finetune_share * setting.steps_per_epoch) * int(setting.train["batch_size"])
+    teacher = setting.build_space().cost("macs").maximum()[0] if setting.finetune_distillation == "teacher" else 0.0
+    return images * (3 * space.cost("macs").maximum()[0] + teacher)
+
+
 def _macs_of_step(plan: Plan, step: int) -> float:
     """Per image. A backward pass costs two forward passes; what subnets share at their start is computed once."""
     phase = plan.phase_at(step)

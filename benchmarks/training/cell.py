@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from benchmarks.peer.machine import checkout, machine_facts
 from benchmarks.training.architectures import sizes
-from benchmarks.training.budget import MACS_PER_SECOND, plan_of, planned_macs
+from benchmarks.training.budget import MACS_PER_SECOND, finetune_macs, plan_of, planned_macs
 from benchmarks.training.setting import Setting
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
@@ -28,7 +28,7 @@ class Cell:
     """A training by its config sections, and the architectures that are scored after it.
 
     `label` says what is compared: a recipe, or the key of the network that is trained alone. `space` and `train` are
-    whole sections of a config.
+    whole sections of a config. `source` is the supernet that a network to be fine-tuned is taken from.
     """
 
     kind: Kind
@@ -38,6 +38,7 @@ class Cell:
     space: Mapping[str, Any]
     train: Mapping[str, Any]
     evaluated: tuple[Architecture, ...]
+    source: Cell | None = None
 
     @property
     def name(self) -> str:
@@ -50,7 +51,8 @@ class Cell:
         """All that decides the result, as JSON. Only what is set: a new setting of the trainer, left at its default,
         changes no result.
         """
-        return {
+        source = {} if self.source is None else {"source": self.source.inputs_sha256}
+        return source | {
             "kind": self.kind,
             "seed": self.seed,
             "space": dict(self.space),
@@ -69,6 +71,8 @@ class Cell:
 
     @cached_property
     def planned_macs(self) -> float:
+        if self.kind == "finetune":
+            return finetune_macs(self.setting, self.built_space)
         plan = plan_of(self.setting, self.built_space, self.train, seed=self.seed)
         return planned_macs(plan, int(self.train["batch_size"]))
 
@@ -88,6 +92,10 @@ class Cell:
         result = read_json(path, "benchmark result")
         return isinstance(result, dict) and result.get("inputs_sha256") == self.inputs_sha256
 
+    def run(self, work: Path) -> Path:
+        """The run folder of the training."""
+        return work / f"{self.name}-{self.inputs_sha256[:8]}"
+
     def carry_out(self, results: Path, work: Path) -> dict[str, Any]:
         """Train (or go on with the training in `work`), evaluate, write the result."""
         from trainers.checkpoints import load_supernet
@@ -95,8 +103,8 @@ class Cell:
         from trainers.shared_evaluation import evaluate_together
         from trainers.training import train
 
-        run = work / f"{self.name}-{self.inputs_sha256[:8]}"
-        config = self.setting.config(self.name, seed=self.seed, space=self.space, train=self.train)
+        run = self.run(work)
+        config = self.setting.config(self.name, seed=self.seed, space=self.space, train=self._train_section(work))
         resumed = _start_over_if_strange(config, run)
         start = time.process_time()
         train(config, run)
@@ -129,6 +137,14 @@ class Cell:
         for leftover in ("checkpoints", "tensorboard"):  # the supernet stays: subnets may be trained on
             shutil.rmtree(run / leftover, ignore_errors=True)
         return result
+
+    def _train_section(self, work: Path) -> dict[str, Any]:
+        if self.source is None:
+            return dict(self.train)
+        run = self.source.run(work)
+        if not (run / "supernet.json").exists():
+            raise UserError("no trained supernet here to take networks from", file=run, hint="Run benchmarks.recipes")
+        return {**self.train, "init": {"run": str(run)}}
 
 
 def _start_over_if_strange(config: Any, run: Path) -> bool:
