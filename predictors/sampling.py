@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictors.settings import Sampling
+from search_spaces.sizes import wide_pool
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -89,7 +90,7 @@ class _Stratified:
 
     def rows(self, block: int, rng: np.random.Generator) -> Rows:
         (low, smallest), (high, largest) = self._extremes
-        pool = _wide_pool(self._space, smallest, largest, rng)
+        pool = wide_pool(self._space, smallest, largest, rng, num=4 * _BLOCK, at_least=_BLOCK)
         sizes = np.log(self._macs.evaluate(pool))
         golden = (np.sqrt(5) - 1) / 2
         places = (0.5 + golden * np.arange(block * _BLOCK, (block + 1) * _BLOCK)) % 1.0
@@ -143,21 +144,6 @@ _SAMPLINGS: dict[Sampling, type[_Uniform] | type[_Stratified] | type[_Nested]] =
     "stratified": _Stratified,
     "nested": _Nested,
 }
-
-
-def _wide_pool(space: SearchSpace, smallest: Rows, largest: Rows, rng: np.random.Generator) -> Rows:
-    """Distinct networks over the whole range of sizes: random ones, drawn by stages towards both ends."""
-    centre = space.sample(4 * _BLOCK, rng)
-    pools = [centre]
-    for end in (smallest, largest):
-        rows = centre
-        for _ in range(4):
-            rows = space.crossover(rows, np.broadcast_to(end, rows.shape).copy(), rng)
-            pools.append(rows)
-    pool = np.unique(np.concatenate(pools), axis=0)
-    missing = max(0, _BLOCK - len(pool))  # a tiny space: repeat, the caller keeps distinct ones
-    pool = np.concatenate([pool, pool[rng.integers(len(pool), size=missing)]])
-    return np.asarray(pool[rng.permutation(len(pool))])
 
 
 class _Distinct:

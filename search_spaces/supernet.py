@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,14 +46,6 @@ class Supernet(nn.Module):
         for name, operator in self.space.network(architecture)[first:last]:
             x_BCHW = self.slots[name](x_BCHW, operator)
         return x_BCHW
-
-    def num_shared(self, architectures: Sequence[Architecture]) -> int:
-        """How many operators, from the first on, all these subnets have in common, weights included."""
-        networks = [self.space.network(architecture) for architecture in architectures]
-        shared = 0
-        while all(len(network) > shared and network[shared] == networks[0][shared] for network in networks):
-            shared += 1
-        return shared
 
     @torch.no_grad()
     def extract(self, architecture: Architecture, *, share: bool = False) -> fx.GraphModule:

@@ -44,7 +44,7 @@ def make_scheduler(optimizer: torch.optim.Optimizer, phase: Phase, settings: Tra
     schedule = settings.schedule
     return CosineLRScheduler(
         optimizer,
-        t_initial=max(2, phase.num_steps - phase.warmup_steps),
+        t_initial=max(2, phase.schedule_steps - phase.warmup_steps),
         lr_min=phase.lr * schedule.min_lr,
         warmup_t=phase.warmup_steps,
         warmup_lr_init=phase.lr * schedule.warmup_lr,
@@ -55,7 +55,7 @@ def make_scheduler(optimizer: torch.optim.Optimizer, phase: Phase, settings: Tra
 
 def set_learning_rate(scheduler: CosineLRScheduler, phase: Phase, step: int) -> float:
     """Set and return the rate of `step`: the schedule at the middle of the step, so that no step has rate 0."""
-    scheduler.step_update(step - phase.first_step + 0.5)
+    scheduler.step_update(step - phase.schedule_start + 0.5)
     return float(scheduler.optimizer.param_groups[0]["lr"])
 
 

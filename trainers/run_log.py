@@ -28,7 +28,7 @@ class RunLog:
 
     def __init__(self, run: Path, *, start: int, every: int, batch_size: int, writes: bool) -> None:
         self.path, self.every, self.batch_size, self.writes = run / "training.jsonl", every, batch_size, writes
-        self.pending: list[tuple[int, Phase, float, Sequence[Subnet], Tensor]] = []
+        self.pending: list[tuple[int, Phase, float, Sequence[Subnet], Tensor, int]] = []
         self.logged = {"step": 0, "evaluation": 0}
         self.since, self.steps = time.monotonic(), 0
         self.tensorboard: Any = None
@@ -40,16 +40,16 @@ class RunLog:
                     self.logged[line["kind"]] = max(self.logged[line["kind"]], line["step"])
             self.tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=start)
 
-    def step(self, step: int, phase: Phase, lr: float, subnets: Sequence[Subnet], losses: Tensor) -> None:
-        """Take in the losses (num_subnets,) of a step."""
-        self.pending.append((step, phase, lr, subnets, losses))
+    def step(self, step: int, phase: Phase, lr: float, subnets: Sequence[Subnet], losses: Tensor, *, macs: int) -> None:
+        """Take in the losses (num_subnets,) of a step, and the MACs that the run has spent until after it."""
+        self.pending.append((step, phase, lr, subnets, losses, macs))
         self.steps += 1
         if (step + 1) % self.every == 0:
             self.flush()
 
     def flush(self) -> None:
         """Check all pending losses and log the steps due. Raises `UserError` at the first loss that is not finite."""
-        for step, phase, lr, subnets, losses in self.pending:
+        for step, phase, lr, subnets, losses, macs in self.pending:
             values = losses.tolist()
             for subnet, value in zip(subnets, values, strict=True):
                 if not math.isfinite(value):
@@ -59,7 +59,7 @@ class RunLog:
                         hint="Lower train.optimizer.lr or set train.clip_grad_norm. The checkpoints before it are kept",
                     )
             if self.writes and (step + 1) % self.every == 0:
-                self._log_step(step + 1, phase, lr, _mean_by_role(subnets, values))
+                self._log_step(step + 1, phase, lr, _mean_by_role(subnets, values), macs)
         self.pending.clear()
 
     def is_evaluated(self, step: int) -> bool:
@@ -78,15 +78,17 @@ class RunLog:
         if self.tensorboard is not None:
             self.tensorboard.close()
 
-    def _log_step(self, step: int, phase: Phase, lr: float, losses: dict[str, float]) -> None:
+    def _log_step(self, step: int, phase: Phase, lr: float, losses: dict[str, float], macs: int) -> None:
         now = time.monotonic()
         speed = self.batch_size * self.steps / max(now - self.since, 1e-9)
         self.since, self.steps = now, 0
         self.tensorboard.add_scalar("learning_rate", lr, step)
         self.tensorboard.add_scalar("images_per_second", speed, step)
+        self.tensorboard.add_scalar("training_macs", macs, step)
         for role, loss in losses.items():
             self.tensorboard.add_scalar(f"loss/{role}", loss, step)
-        self._line("step", step, phase, {"lr": lr, "loss": losses, "images_per_second": round(speed, 1)})
+        content = {"lr": lr, "loss": losses, "macs": macs, "images_per_second": round(speed, 1)}
+        self._line("step", step, phase, content)
 
     def _line(self, kind: str, step: int, phase: Phase, content: dict[str, Any]) -> None:
         if step > self.logged[kind]:

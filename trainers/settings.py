@@ -14,6 +14,7 @@ from pydantic import Field
 from search_spaces.common.errors import UserError
 from search_spaces.common.settings import Settings, apply_overrides, load_yaml, parse_settings
 from trainers.settings_data import DataSettings
+from trainers.settings_phase import PhaseSettings
 
 #: sections of a config that belong to later stages; `python -m trainers` leaves them to those
 LATER_SECTIONS = ("devices", "records", "predictor", "search", "export", "report")
@@ -46,44 +47,6 @@ class ScheduleSettings(Settings):
     min_lr: float = Field(0.0, ge=0, le=1)
 
 
-class PhaseSettings(Settings):
-    """One phase of training: a sub-space, how its subnets are drawn, and what they learn from.
-
-    `sampling`: `largest` (one subnet a step), `random` (`num_subnets` a step)
-    or `sandwich` (largest, smallest and `num_subnets` random ones). `distillation`: `none`, `teacher` (the
-    largest subnet as the first phase left it) or `in_place` (soft outputs of the largest subnet in the same
-    step). A distilled subnet's loss is `label_weight` x label loss + `distillation_weight` x soft cross
-    entropy; `label_weight` is 1 with a teacher and 0 in place unless said otherwise. `share_resolution` gives
-    all subnets of a step the resolution of one draw. Unset optimiser fields are those of the `train` section.
-    """
-
-    name: str
-    epochs: float = Field(gt=0)
-    restrict: dict[str, list[int | float | str]] = Field(default_factory=dict)
-    sampling: Literal["largest", "random", "sandwich"] = "random"
-    num_subnets: int = Field(1, ge=1)
-    draw: Literal["genes", "networks"] = "genes"
-    """Random subnets: every gene uniform over its options, as published, or uniform over distinct networks."""
-    share_resolution: bool = False
-    distillation: Literal["none", "teacher", "in_place"] = "none"
-    distillation_weight: float = Field(1.0, ge=0)
-    label_weight: float | None = Field(None, ge=0)
-    sort_channels: bool = False
-    lr: float | None = Field(None, gt=0)
-    weight_decay: float | None = Field(None, ge=0)
-    warmup_epochs: float | None = Field(None, ge=0)
-
-    @pydantic.model_validator(mode="after")
-    def _in_place_needs_the_largest(self) -> PhaseSettings:
-        if self.distillation == "in_place" and self.sampling != "sandwich":
-            raise UserError(
-                "in-place distillation needs the largest subnet in every step",
-                key="sampling",
-                hint="Set sampling: sandwich",
-            )
-        return self
-
-
 class TrainSettings(Settings):
     """The `train` section: either a `recipe` by name over `epochs`, or explicit `phases`.
 
@@ -94,6 +57,8 @@ class TrainSettings(Settings):
     """
 
     recipe: str | None = None
+    each_phase: dict[str, Any] = Field(default_factory=dict)
+    """Settings of phases that every phase of the recipe takes over: this is how recipes are combined."""
     phases: tuple[PhaseSettings, ...] | None = None
     epochs: float = Field(10.0, gt=0)
     num_subnets: int | None = Field(None, ge=1)
@@ -143,6 +108,13 @@ class TrainSettings(Settings):
             raise UserError("needs either recipe (by name) or phases (a list)", hint="Recipes: see trainers/recipes")
         if self.phases is not None and not self.phases:
             raise UserError("phases is empty", key="phases")
+        if self.phases is not None and self.each_phase:
+            raise UserError("changes the phases of a recipe; write it into your phases", key="each_phase")
+        if fixed := {"name", "epochs", "restrict", "continues"} & self.each_phase.keys():
+            raise UserError("is the recipe's own", key=f"each_phase.{min(fixed)}")
+        parse_settings(
+            PhaseSettings, {"name": "each", "epochs": 1, "sampling": "sandwich"} | self.each_phase, prefix="each_phase"
+        )
         if self.batch_size % self.group_size:
             raise UserError(
                 f"must divide batch_size {self.batch_size}",

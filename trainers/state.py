@@ -25,8 +25,8 @@ class TrainingState:
     """Supernet, optimiser, weight average and teacher. All else in a run is a function of its config and the step.
 
     A phase is a training run of its own that starts from the result of the one before: the averaged weights if
-    there is an average, a new optimiser, a new schedule. `begin_phase` makes that step; a checkpoint holds the
-    state before it.
+    there is an average, a new optimiser, a new schedule (unless it `continues` that one). `begin_phase` makes that
+    step; a checkpoint holds the state before it.
     """
 
     optimizer: torch.optim.Optimizer
@@ -50,10 +50,12 @@ class TrainingState:
         """Go over into `phase`. Where `writes`, the first phase's largest subnet is saved as their teacher."""
         if phase.index == 0:
             return
-        if self.ema is not None:
-            self.supernet.load_state_dict(self.ema.module.state_dict())
         if phase.index == 1 and self.plan.needs_teacher() and writes:
             write_tensors(self.teacher_file, self._teacher_network().state_dict())
+        if phase.settings.continues:
+            return
+        if self.ema is not None:
+            self.supernet.load_state_dict(self.ema.module.state_dict())
         if phase.settings.sort_channels:
             self.supernet.sort_channels(self.plan.phases[phase.index - 1].space)
         self._prepare(phase)
@@ -65,7 +67,7 @@ class TrainingState:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
-            self.ema.update(self.supernet, step=step - phase.first_step)
+            self.ema.update(self.supernet, step=step - phase.schedule_start)
 
     def is_finite(self) -> bool:
         """Whether every weight is a number: never keep a checkpoint that is not."""
@@ -139,4 +141,4 @@ class TrainingState:
     def _teacher_network(self) -> nn.Module:
         first = self.plan.phases[0].space
         (largest,) = first.decode(first.largest())
-        return self.supernet.extract(largest)
+        return self.result.extract(largest)

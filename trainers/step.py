@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from search_spaces import Architecture
 from search_spaces.elastic.functional import gradients_in_place
 from search_spaces.supernet import Supernet
+from trainers.attentive import choose_attentively
+from trainers.conflicts import GradientsApart
 from trainers.data.resize import resize_batch
 from trainers.distributed import World
-from trainers.losses import distillation_loss, label_loss
+from trainers.losses import alpha_divergence_loss, distillation_loss, label_loss
 from trainers.optim import has_random_layers
 from trainers.phases import Phase
 from trainers.sampler import Subnet
+from trainers.sharing import shared_starts
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,31 @@ class StepSettings:
             yield
 
 
+def choose_subnets(
+    supernet: Supernet,
+    subnets: Sequence[Subnet],
+    x_BCHW: Tensor,
+    labels_B: Tensor,
+    *,
+    settings: StepSettings,
+    world: World,
+) -> Sequence[Subnet]:
+    """The subnets that a step trains: those drawn, or which of their rivals attentive sampling prefers."""
+    attentive = settings.phase.settings.attentive
+    if attentive is None or not any(subnet.rivals for subnet in subnets):
+        return subnets
+    return choose_attentively(
+        supernet,
+        subnets,
+        x_BCHW[: settings.micro_batch],
+        labels_B[: settings.micro_batch],
+        settings=attentive,
+        smoothing=settings.label_smoothing,
+        autocast=settings.autocast,
+        world=world,
+    )
+
+
 def accumulate_gradients(
     supernet: Supernet,
     teacher: nn.Module | None,
@@ -50,14 +78,17 @@ def accumulate_gradients(
     step: int,
     settings: StepSettings,
     world: World,
+    weights: Sequence[float] | None = None,
 ) -> Tensor:
     """Leave in `.grad` the gradient of the sum over subnets of their mean loss on the global batch; return the losses.
 
     `x_BCHW` is this process's share. BN statistics are those of a micro-batch, so the result does not depend on
     the number of processes (up to the rounding of sums). Distillation sees the same images: a teacher at the
-    student's resolution, the largest subnet of the step at its own.
+    student's resolution, the largest subnet of the step at its own. `weights` multiply the gradients of the subnets.
     """
     losses = torch.zeros(len(subnets), device=x_BCHW.device)
+    parameters = list(supernet.parameters())
+    apart = GradientsApart(parameters) if settings.phase.settings.conflicts == "project" else None
     first_group = world.rank * (len(x_BCHW) // settings.micro_batch)
     groups = zip(x_BCHW.split(settings.micro_batch), labels_B.split(settings.micro_batch), strict=True)
     for group, (images, labels) in enumerate(groups, start=first_group):
@@ -70,17 +101,26 @@ def accumulate_gradients(
                 torch.manual_seed(_mix(settings.seed, step, group, number))
             resolution = subnet.architecture.resolution
             with settings.forward_context(x_BCHW.device):
-                start, first = starts.of(resolution)
+                start, first = starts.of(number, resolution)
                 logits = supernet(start, subnet.architecture, first=first)
             target = soft.at(resolution) if soft is not None else largest_logits
             loss = _loss(logits, labels, target, settings) / settings.batch_size
-            loss.backward()
             losses[number] += loss.detach()
+            loss = loss if weights is None else weights[number] * loss
+            if apart is not None and subnet.role == "largest":
+                apart.exchange()
+                loss.backward()
+                apart.exchange()
+            else:
+                loss.backward()
             if settings.phase.settings.distillation == "in_place" and subnet.role == "largest":
                 largest_logits = logits.detach()
         starts.backward()
-    gradients = [parameter.grad for parameter in supernet.parameters() if parameter.grad is not None]
-    world.sum_([*gradients, losses])
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    others = [] if apart is None else [gradient for gradient in apart.others if gradient is not None]
+    world.sum_([*gradients, *others, losses])
+    if apart is not None:
+        apart.add_projected()
     return losses
 
 
@@ -88,7 +128,11 @@ def _loss(logits: Tensor, labels: Tensor, target: Tensor | None, settings: StepS
     if target is None:
         return label_loss(logits, labels, settings.label_smoothing)
     phase = settings.phase
-    loss = phase.settings.distillation_weight * distillation_loss(logits, target)
+    if phase.settings.divergence == "alpha":
+        distance = alpha_divergence_loss(logits, target, phase.settings.alpha)
+    else:
+        distance = distillation_loss(logits, target)
+    loss = phase.settings.distillation_weight * distance
     if phase.label_weight > 0:
         loss = loss + phase.label_weight * label_loss(logits, labels, settings.label_smoothing)
     return loss
@@ -116,35 +160,37 @@ class _SharedStarts:
 
     def __init__(self, supernet: Supernet, subnets: Sequence[Subnet], views: _Views, settings: StepSettings) -> None:
         self.views = views
-        self.shared: dict[int, tuple[Tensor, Tensor, int]] = {}
-        by_resolution: dict[int, list[Architecture]] = {}
-        for subnet in subnets:
-            by_resolution.setdefault(subnet.architecture.resolution, []).append(subnet.architecture)
-        for resolution, architectures in by_resolution.items():
-            num = supernet.num_shared(architectures) if len(architectures) > 1 else 0
-            num = min(num, _num_before_random_layers(supernet, architectures[0])) if settings.random_layers else num
-            if num > 0:
-                view = views.at(resolution)
-                with settings.forward_context(view.device):
-                    end = supernet(view, architectures[0], last=num)
-                self.shared[resolution] = end, end.detach().requires_grad_(), num
+        self.ends: list[tuple[Tensor, Tensor]] = []
+        self.starts: dict[int, tuple[Tensor, int]] = {}
+        limit = shareable_operators(supernet) if settings.random_layers else None
+        for shared in shared_starts(supernet.space, subnets, settings.phase.settings, limit):
+            architecture = subnets[shared.members[0]].architecture
+            view = views.at(architecture.resolution)
+            with settings.forward_context(view.device):
+                end = supernet(view, architecture, last=shared.num)
+            start = end.detach().requires_grad_()
+            self.ends.append((end, start))
+            self.starts |= dict.fromkeys(shared.members, (start, shared.num))
 
-    def of(self, resolution: int) -> tuple[Tensor, int]:
-        """What a subnet starts with, and its first operator after that."""
-        if resolution not in self.shared:
-            return self.views.at(resolution), 0
-        _, start, num = self.shared[resolution]
-        return start, num
+    def of(self, number: int, resolution: int) -> tuple[Tensor, int]:
+        """What subnet `number` of the step starts with, and its first operator after that."""
+        return self.starts.get(number) or (self.views.at(resolution), 0)
 
     def backward(self) -> None:
-        for end, start, _ in self.shared.values():
+        for end, start in self.ends:
             end.backward(start.grad)
 
 
-def _num_before_random_layers(supernet: Supernet, architecture: Architecture) -> int:
-    """Operators before the first that draws random numbers: those, every subnet draws for itself."""
-    names = [name for name, _ in supernet.space.network(architecture)]
-    return next((i for i, name in enumerate(names) if has_random_layers(supernet.slots[name])), len(names))
+def shareable_operators(supernet: Supernet) -> Callable[[Architecture], int]:
+    """How many operators of a network stand before the first that draws random numbers: those, every subnet draws for
+    itself.
+    """
+
+    def limit(architecture: Architecture) -> int:
+        names = [name for name, _ in supernet.space.network(architecture)]
+        return next((i for i, name in enumerate(names) if has_random_layers(supernet.slots[name])), len(names))
+
+    return limit
 
 
 class _SoftTargets:

@@ -17,6 +17,7 @@ from search_spaces.common.errors import UserError
 from search_spaces.common.files import file_digest, read_json, remove_leftovers
 from search_spaces.common.progress import progress_bar
 from search_spaces.supernet import build_supernet
+from trainers.accounting import Ledger, StepCosts
 from trainers.allocator import keep_freed_memory
 from trainers.checkpoints import newest_checkpoint, save_supernet, write_checkpoint
 from trainers.data import ImageData, load_data
@@ -27,7 +28,7 @@ from trainers.phases import Phase, Plan, make_plan
 from trainers.run_log import RunLog
 from trainers.settings import TrainingConfig, TrainSettings, training_inputs
 from trainers.state import TrainingState
-from trainers.step import StepSettings, accumulate_gradients
+from trainers.step import StepSettings, accumulate_gradients, choose_subnets, shareable_operators
 
 
 def train(config: TrainingConfig, run: Path) -> None:
@@ -82,7 +83,9 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
         remove_leftovers(run)
         remove_leftovers(checkpoints)
     state = _fresh_state(config, space, plan, checkpoints, world)
-    start = _resume(state, config, data, checkpoints, world)
+    start, ledger = _resume(state, config, data, checkpoints, world)
+    limit = shareable_operators(state.supernet) if has_random_layers(state.supernet) else None
+    costs = StepCosts(space, plan, settings.batch_size, settings.group_size, limit)
     log = RunLog(run, start=start, every=settings.log_every, batch_size=settings.batch_size, writes=world.is_first)
     due = _CheckpointClock(settings, start)
     stream = data.training_stream(
@@ -106,7 +109,8 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
                     step_settings = _step_settings(config, phase, state, world)
 
                 lr = set_learning_rate(state.scheduler, phase, step)
-                subnets = phase.sampler.subnets(step)
+                drawn = phase.sampler.subnets(step)
+                subnets = choose_subnets(state.supernet, drawn, x_BCHW, labels_B, settings=step_settings, world=world)
                 losses = accumulate_gradients(
                     state.supernet,
                     state.teacher,
@@ -116,13 +120,15 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
                     step=step,
                     settings=step_settings,
                     world=world,
+                    weights=phase.gradient_weights(subnets, step, lr),
                 )
                 state.update(phase, step)
-                log.step(step, phase, lr, subnets, losses)
+                ledger.add(costs.of(phase, subnets), settings.batch_size)
+                log.step(step, phase, lr, subnets, losses, macs=ledger.macs.total)
 
                 if world.is_first and due.now(step + 1):
                     log.flush()
-                    _save(state, config, data, step + 1, checkpoints)
+                    _save(state, config, data, step + 1, checkpoints, ledger)
                 if world.is_first and _evaluation_due(settings, plan, step + 1) and not log.is_evaluated(step + 1):
                     log.flush()
                     log.evaluation(step + 1, phase, evaluate_ends(state.result, phase, data, seed=config.seed))
@@ -137,6 +143,7 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
             "seed": config.seed,
             "step": plan.num_steps,
             "inputs": training_inputs(config),
+            "cost": ledger.to_json(),
         }
         save_supernet(run, state.result, space, info)
 
@@ -152,14 +159,16 @@ def _fresh_state(
     return TrainingState(supernet, plan, config.train, teacher_file=checkpoints / "teacher.safetensors")
 
 
-def _resume(state: TrainingState, config: TrainingConfig, data: ImageData, checkpoints: Path, world: World) -> int:
-    """Restore the newest whole checkpoint, if any, and return the step to go on with. Rank 0 chooses which."""
+def _resume(
+    state: TrainingState, config: TrainingConfig, data: ImageData, checkpoints: Path, world: World
+) -> tuple[int, Ledger]:
+    """Restore the newest whole checkpoint, if any (rank 0 chooses); the step to go on with, and what was spent."""
     checkpoint, problems = newest_checkpoint(checkpoints) if world.is_first else (None, [])
     for problem in problems:
         print(f"warning: {problem}. Going on from the checkpoint before", file=sys.stderr)
     step = world.agree(0 if checkpoint is None else checkpoint.step)
     if step == 0:
-        return 0
+        return 0, Ledger()
     if checkpoint is None:
         checkpoint, _ = newest_checkpoint(checkpoints)
         if checkpoint is None or checkpoint.step != step:
@@ -180,12 +189,19 @@ def _resume(state: TrainingState, config: TrainingConfig, data: ImageData, check
             raise UserError("this teacher is gone or damaged", file=state.teacher_file, hint="Restore it or start anew")
         state.load_teacher(phase)
     world.barrier()  # nobody goes on, and perhaps deletes this checkpoint, before all have read it
-    return step
+    return step, Ledger.from_json(checkpoint.info.get("cost"))
 
 
-def _save(state: TrainingState, config: TrainingConfig, data: ImageData, step: int, checkpoints: Path) -> None:
+def _save(
+    state: TrainingState, config: TrainingConfig, data: ImageData, step: int, checkpoints: Path, ledger: Ledger
+) -> None:
     _check_finite(state, step)
-    info = {"inputs": training_inputs(config), "train_split": data.split_sha256["train"], **state.info()}
+    info = {
+        "inputs": training_inputs(config),
+        "train_split": data.split_sha256["train"],
+        "cost": ledger.to_json(),
+        **state.info(),
+    }
     write_checkpoint(checkpoints, step, state.tensors(), info, keep=config.train.keep_checkpoints)
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
-from trainers.settings import PhaseSettings, TrainSettings
+from trainers.settings import TrainSettings
+from trainers.settings_phase import PhaseSettings
 
 Restriction = dict[str, list[int | float | str]]
 

@@ -1,9 +1,14 @@
-"""The sandwich rule with in-place distillation, in one phase (BigNAS, https://arxiv.org/abs/2003.11142)."""
+"""The sandwich rule with in-place distillation, in one phase.
+
+From: Yu et al., BigNAS, https://arxiv.org/abs/2003.11142, after Yu and Huang, https://arxiv.org/abs/1903.05134.
+Cost: the largest network, the smallest and two others for every batch; about the MACs of 2 to 2.5 largest networks.
+"""
 
 from __future__ import annotations
 
 from search_spaces import SearchSpace
-from trainers.settings import PhaseSettings, TrainSettings
+from trainers.settings import TrainSettings
+from trainers.settings_phase import PhaseSettings
 
 
 def sandwich(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseSettings, ...]:

@@ -1,0 +1,157 @@
+"""What training costs: the multiply-accumulates that steps really carry out, counted as the space counts them.
+
+A convolution of M MACs costs M forward and 2 M backward (the gradients of its weights and of its input; the images need
+none). Operators that subnets of a step have in common run once and count once. Evaluation, BN recalibration and
+optimiser are not training steps and not counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from search_spaces import Architecture, SearchSpace
+from trainers.phases import Phase, Plan
+from trainers.sampler import Subnet
+from trainers.sharing import shared_starts
+
+
+@dataclass(frozen=True)
+class Macs:
+    """Multiply-accumulates by what they were for. `selection`: looking at candidates of attentive sampling."""
+
+    forward: int = 0
+    backward: int = 0
+    teacher: int = 0
+    selection: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.forward + self.backward + self.teacher + self.selection
+
+    def __add__(self, other: Macs) -> Macs:
+        return Macs(
+            self.forward + other.forward,
+            self.backward + other.backward,
+            self.teacher + other.teacher,
+            self.selection + other.selection,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class StepCosts:
+    """The MACs of any step of a plan over `space`. `micro_batch`: images that candidates are looked at on."""
+
+    space: SearchSpace
+    plan: Plan
+    batch_size: int
+    micro_batch: int
+    limit: Callable[[Architecture], int] | None = None
+    """How many first operators may be shared, where random layers forbid it; see `shared_starts`."""
+    _prefixes: dict[Architecture, tuple[int, ...]] = field(default_factory=dict)
+
+    def of(self, phase: Phase, subnets: Sequence[Subnet]) -> Macs:
+        """The MACs of one step over the global batch."""
+        forward = backward = selection = 0
+        for subnet in subnets:
+            through = self._through(subnet.architecture)
+            forward += through[-1]
+            backward += 2 * through[-1] - through[0]
+            if subnet.rivals:
+                selection += sum(self._through(a)[-1] for a in (subnet.architecture, *subnet.rivals))
+        for shared in shared_starts(self.space, subnets, phase.settings, self.limit):
+            through, again = self._through(subnets[shared.members[0]].architecture), len(shared.members) - 1
+            forward -= again * through[shared.num - 1]
+            backward -= again * (2 * through[shared.num - 1] - through[0])
+        teacher = 0
+        if phase.settings.distillation == "teacher":
+            teacher = sum(self._teacher(r) for r in {subnet.architecture.resolution for subnet in subnets})
+        return Macs(
+            forward * self.batch_size,
+            backward * self.batch_size,
+            teacher * self.batch_size,
+            selection * self.micro_batch,
+        )
+
+    def _through(self, architecture: Architecture) -> tuple[int, ...]:
+        """MACs of one image up to and with each operator of the network."""
+        if architecture not in self._prefixes:
+            if len(self._prefixes) > 10_000:
+                self._prefixes.clear()
+            present = [name for name, _ in self.space.network(architecture)]
+            values = self._macs.contributions(self.space.encode([architecture]))[0]
+            by_slot = dict(zip(self._macs.slots, values.tolist(), strict=True))
+            self._prefixes[architecture] = tuple(np.cumsum([by_slot[name] for name in present]).astype(int).tolist())
+        return self._prefixes[architecture]
+
+    def _teacher(self, resolution: int) -> int:
+        first = self.plan.phases[0].space
+        (largest,) = first.decode(first.largest())
+        return self._through(Architecture({**largest.values, "resolution": resolution}))[-1]
+
+    @cached_property
+    def _macs(self) -> Any:
+        return self.space.cost("macs")
+
+
+def planned_macs(space: SearchSpace, plan: Plan, *, batch_size: int, micro_batch: int) -> Macs:
+    """What a whole plan will cost, from the subnets that its samplers will draw; no training takes part.
+
+    Exact, except that attentive sampling is taken to choose the first of its candidates, which are of about one size,
+    and that no random layer (dropout, drop-path) is taken to stand in what subnets share.
+    """
+    costs = StepCosts(space, plan, batch_size, micro_batch)
+    spent = Macs()
+    for step in range(plan.num_steps):
+        phase = plan.phase_at(step)
+        spent += costs.of(phase, phase.sampler.subnets(step))
+    return spent
+
+
+@dataclass
+class Ledger:
+    """What a run has spent so far, over all its interruptions (steps that a crash threw away are not in it).
+
+    `cpu_seconds` is that of the first process, all threads; `wall_seconds` counts only while training runs.
+    """
+
+    macs: Macs = Macs()
+    images: int = 0
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._since = time.monotonic(), time.process_time()
+
+    def add(self, macs: Macs, images: int) -> None:
+        self.macs += macs
+        self.images += images
+
+    def to_json(self) -> dict[str, Any]:
+        """`{forward_macs, backward_macs, teacher_macs, selection_macs, images, wall_seconds, cpu_seconds}`."""
+        self._count_time()
+        return {
+            **{f"{key}_macs": value for key, value in asdict(self.macs).items()},
+            "images": self.images,
+            "wall_seconds": round(self.wall_seconds, 3),
+            "cpu_seconds": round(self.cpu_seconds, 3),
+        }
+
+    @classmethod
+    def from_json(cls, found: Any) -> Ledger:
+        """The ledger of a checkpoint; one without any (of an older version) starts at nothing."""
+        if not isinstance(found, dict):
+            return cls()
+        macs = Macs(**{key: int(found[f"{key}_macs"]) for key in asdict(Macs())})
+        return cls(macs, int(found["images"]), float(found["wall_seconds"]), float(found["cpu_seconds"]))
+
+    def _count_time(self) -> None:
+        now = time.monotonic(), time.process_time()
+        self.wall_seconds += now[0] - self._since[0]
+        self.cpu_seconds += now[1] - self._since[1]
+        self._since = now
