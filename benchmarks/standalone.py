@@ -18,6 +18,7 @@ import argparse
 import sys
 
 from benchmarks.training import runner
+from benchmarks.training.budget import KnownBudgets
 from benchmarks.training.cell import Cell
 from benchmarks.training.cells import alone_cells, finetune_cells, recipe_cells
 from benchmarks.training.recipe_list import RECIPES
@@ -33,7 +34,8 @@ def main() -> int:
     def cells() -> list[Cell]:
         if options.finetune is None:
             return alone_cells(CIFAR10)
-        sources = [cell for cell in recipe_cells(CIFAR10, RECIPES) if cell.label == options.finetune]
+        budgets = KnownBudgets(options.work / "budgets.jsonl")
+        sources = [cell for cell in recipe_cells(CIFAR10, RECIPES, budgets) if cell.label == options.finetune]
         return finetune_cells(CIFAR10, sources)
 
     return runner.main(cells, options)

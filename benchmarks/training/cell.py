@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,11 +12,12 @@ from typing import Any, Literal
 
 from benchmarks.peer.machine import checkout, machine_facts
 from benchmarks.training.architectures import sizes
-from benchmarks.training.budget import MACS_PER_SECOND, finetune_macs, plan_of, planned_macs
+from benchmarks.training.budget import MACS_PER_SECOND
 from benchmarks.training.setting import Setting
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest, read_json, write_json
+from trainers.settings import TrainingConfig
 
 SCHEMA = 1
 Kind = Literal["recipe", "alone", "finetune"]
@@ -38,6 +38,7 @@ class Cell:
     space: Mapping[str, Any]
     train: Mapping[str, Any]
     evaluated: tuple[Architecture, ...]
+    planned_macs: float
     source: Cell | None = None
 
     @property
@@ -69,13 +70,6 @@ class Cell:
     def built_space(self) -> SearchSpace:
         return self.setting.build_space(self.space)
 
-    @cached_property
-    def planned_macs(self) -> float:
-        if self.kind == "finetune":
-            return finetune_macs(self.setting, self.built_space)
-        plan = plan_of(self.setting, self.built_space, self.train, seed=self.seed)
-        return planned_macs(plan, int(self.train["batch_size"]))
-
     @property
     def estimated_minutes(self) -> float:
         """Minutes of one core."""
@@ -105,17 +99,14 @@ class Cell:
 
         run = self.run(work)
         config = self.setting.config(self.name, seed=self.seed, space=self.space, train=self._train_section(work))
-        resumed = _start_over_if_strange(config, run)
-        start = time.process_time()
+        _start_over_if_strange(config, run)
         train(config, run)
-        cpu_seconds = time.process_time() - start
         data = load_data(config.data, seed=self.seed)
         loaded = load_supernet(run)
         steps = data.steps_per_epoch(config.train.batch_size)
         assert steps == self.setting.steps_per_epoch, "the setting counts its images wrongly"
         architectures = list(self.evaluated)
         scores = evaluate_together(loaded.supernet, architectures, data)
-        cost = {"planned_macs": self.planned_macs, "cpu_seconds": None if resumed else round(cpu_seconds, 1)}
         result = {
             "schema": SCHEMA,
             "kind": self.kind,
@@ -123,7 +114,7 @@ class Cell:
             "seed": self.seed,
             "inputs_sha256": self.inputs_sha256,
             "inputs": self.inputs,
-            "cost": cost | dict(loaded.info.get("cost", {})),
+            "cost": {"planned_macs": self.planned_macs, **loaded.info["cost"]},
             "evaluations": [
                 {"key": architecture.key, **size, **asdict(score)}
                 for architecture, size, score in zip(
@@ -147,8 +138,8 @@ class Cell:
         return {**self.train, "init": {"run": str(run)}}
 
 
-def _start_over_if_strange(config: Any, run: Path) -> bool:
-    """Whether `run` holds a training to go on with. One that another version of the trainer began is deleted."""
+def _start_over_if_strange(config: TrainingConfig, run: Path) -> None:
+    """Delete a training in `run` that another version of the trainer began, and that this one cannot go on with."""
     from trainers.training import check_same_training
 
     try:
@@ -156,4 +147,3 @@ def _start_over_if_strange(config: Any, run: Path) -> bool:
     except UserError as error:
         print(f"{error}: starting over", file=sys.stderr, flush=True)
         shutil.rmtree(run)
-    return (run / "supernet.json").exists() or any((run / "checkpoints").glob("step-*.json"))

@@ -70,7 +70,8 @@ def show(cells: Sequence[Cell], results: Path) -> None:
     for cell in cells:
         done = cell.is_done(results)
         left += 0.0 if done else cell.estimated_minutes
-        epochs = cell.train.get("epochs") or sum(phase["epochs"] for phase in cell.train["phases"])
+        phases = cell.train.get("phases", ())
+        epochs = sum(phase["epochs"] for phase in phases) if phases else cell.train["epochs"]
         state = "done" if done else f"{cell.estimated_minutes:6.1f} min"
         print(f"{cell.name:40} {epochs:7.2f} epochs {cell.planned_macs / 1e12:8.2f} TMACs  {state}")
     print(f"left: {left / 60:.2f} hours of one core")
