@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ofa.console import emit
-from search_spaces.common.errors import Infeasible, UserError
+from search_spaces.common.errors import Infeasible, Stopped, UserError
 
 #: in the order of the workflow, which is the order of `ofa --help`
 COMMANDS = ("run", "spaces", "train", "measure", "validate", "records", "fit", "search", "export", "report")
@@ -56,7 +56,7 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 done, 2 the user's mistake, 3 no feasible network."""
+    """Run the command line. Exit codes: 0 done, 2 the user's mistake, 3 no feasible network, 143 (or 130) stopped."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         build_app()(args=words, prog_name="ofa")
@@ -66,6 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             emit({"error": str(error), "exit_code": error.exit_code, **details})
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except Stopped as stopped:
+        if "--json" in words:
+            emit({"stopped": str(stopped), "exit_code": stopped.exit_code})
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except BrokenPipeError:  # `ofa ... | head`: whoever read has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -7,11 +7,11 @@ import os
 import sys
 from pathlib import Path
 
-from search_spaces.common.errors import UserError
+from search_spaces.common.errors import Stopped, UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train the supernet of a config file. Returns the exit code."""
+    """Train the supernet of a config file. Returns the exit code: 0, 2 (a mistake), 143 or 130 (asked to stop)."""
     parser = argparse.ArgumentParser(
         prog="python -m trainers", description="Train a supernet; resumes where it was stopped."
     )
@@ -28,6 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
         rank = os.environ.get("RANK", "0")
         print(f"error: {error}" if rank == "0" else f"error on rank {rank}: {error}", file=sys.stderr)
         return error.exit_code
+    except Stopped as stopped:
+        if os.environ.get("RANK", "0") == "0":
+            print(stopped, file=sys.stderr)
+        return stopped.exit_code
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
-from search_spaces.common.files import file_digest, read_json, write_bytes, write_json
+from search_spaces.common.files import digest, file_digest, read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     from search_spaces.supernet import Supernet
@@ -84,15 +85,28 @@ def write_checkpoint(
     """Write tensors, then the JSON that vouches for them by their hash; a checkpoint without its JSON does not exist.
 
     Older checkpoints but the last `keep` are deleted, and any later ones: they were damaged, or this run would
-    not be here.
+    not be here. The one before this stays in any case: the next step may show that this state was none to keep.
     """
     stem = f"step-{step:08d}"
     sha256 = write_tensors(folder / f"{stem}.safetensors", tensors)
-    write_json(folder / f"{stem}.json", {"schema": SCHEMA, "step": step, "sha256": sha256, **info})
+    described = json.loads(json.dumps({"schema": SCHEMA, "step": step, "sha256": sha256, **info}))
+    write_json(folder / f"{stem}.json", {**described, "info_sha256": digest(described)})
     steps = sorted({number for number, _ in _files(folder)}, reverse=True)
-    kept = [number for number in steps if number <= step][:keep]
+    kept = [number for number in steps if number <= step][: max(2, keep)]
     for number, path in sorted(_files(folder), key=lambda item: item[1].suffix):  # .json goes before .safetensors
         if number not in kept:
+            path.unlink(missing_ok=True)
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    """The steps there are checkpoints of, whole or not."""
+    return sorted(step for step, path in _files(folder) if path.suffix == ".json")
+
+
+def discard_checkpoints(folder: Path, *, first: int) -> None:
+    """Delete the checkpoints of step `first` and later."""
+    for step, path in sorted(_files(folder), key=lambda item: item[1].suffix):  # .json goes before .safetensors
+        if step >= first:
             path.unlink(missing_ok=True)
 
 
@@ -117,12 +131,14 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[UserError]]
     return None, []
 
 
-def save_supernet(run: Path, supernet: Supernet, space: SearchSpace, info: Mapping[str, Any]) -> None:
-    """Write supernet.safetensors and, last, the supernet.json that declares the training finished."""
-    tensors = {name: tensor.detach().cpu() for name, tensor in supernet.state_dict().items()}
-    write_tensors(run / "supernet.safetensors", tensors)
+def save_supernet(
+    run: Path, supernet: Supernet, space: SearchSpace, info: Mapping[str, Any], *, name: str = "supernet"
+) -> None:
+    """Write NAME.safetensors and, last, the NAME.json that vouches for it (supernet.json: the training is finished)."""
+    tensors = {key: tensor.detach().cpu() for key, tensor in supernet.state_dict().items()}
+    write_tensors(run / f"{name}.safetensors", tensors)
     write_json(
-        run / "supernet.json",
+        run / f"{name}.json",
         {
             "schema": SCHEMA,
             "space": space.description,
@@ -133,14 +149,14 @@ def save_supernet(run: Path, supernet: Supernet, space: SearchSpace, info: Mappi
     )
 
 
-def load_supernet(run: Path) -> LoadedSupernet:
-    """The trained supernet of a run folder, in eval mode on the CPU.
+def load_supernet(run: Path, *, name: str = "supernet") -> LoadedSupernet:
+    """The trained supernet of a run folder, in eval mode on the CPU; or what else `save_supernet` wrote there.
 
     Raises `UserError` for a missing, truncated or pickled file, a damaged description, or weights of another space.
     """
     from search_spaces.supernet import build_supernet
 
-    described, weights = Path(run) / "supernet.json", Path(run) / "supernet.safetensors"
+    described, weights = Path(run) / f"{name}.json", Path(run) / f"{name}.safetensors"
     if not described.exists():
         raise UserError("no trained supernet here", file=run, hint="Train it first: ofa train CONFIG")
     info = read_json(described, "supernet description")
@@ -163,7 +179,7 @@ def load_supernet(run: Path) -> LoadedSupernet:
     found = weights_digest(tensors)
     if found != info["weights_sha256"]:
         raise UserError(
-            f"these weights have hash {found[:12]}, but supernet.json was written for {info['weights_sha256'][:12]}",
+            f"these weights have hash {found[:12]}, but {described.name} was written for {info['weights_sha256'][:12]}",
             file=weights,
             hint="One of the two files was replaced or damaged",
         )
@@ -190,10 +206,19 @@ def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, 
             )
 
 
-def _read_checkpoint(path: Path) -> Checkpoint:
+def read_description(path: Path) -> dict[str, Any]:
+    """What a checkpoint's JSON says. Raises `UserError` if it is not what was written."""
     info = read_json(path, "checkpoint description")
     if not isinstance(info, dict) or info.get("schema") != SCHEMA or not isinstance(info.get("step"), int):
         raise UserError(f"not a checkpoint description of schema {SCHEMA}", file=path)
+    expected = info.pop("info_sha256", None)
+    if (expected is not None and digest(info) != expected) or f"step-{info['step']:08d}" != path.stem:
+        raise UserError("damaged: not the description that was written", file=path)
+    return info
+
+
+def _read_checkpoint(path: Path) -> Checkpoint:
+    info = read_description(path)
     weights = path.with_suffix(".safetensors")
     if not weights.exists():
         raise UserError("its tensors are gone", file=weights)

@@ -1,38 +1,58 @@
-"""One process or several (torchrun): who am I, which device is mine, and the sum over everybody."""
+"""One process or several (torchrun): who am I, which device is mine, the sum over everybody, and a stop of all."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from search_spaces.common.errors import UserError
+from trainers.interruption import StopRequests
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among `size`; rank 0 writes files."""
+    """This process among `size`; rank 0 writes files. `requests`: what signals this process was sent."""
 
     rank: int
     size: int
     device: torch.device
+    requests: StopRequests = field(default_factory=StopRequests, compare=False)
+    _votes: list[_Vote] = field(default_factory=list, compare=False)
 
     @property
     def is_first(self) -> bool:
         return self.rank == 0
 
     def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replace every tensor by its sum over all processes, in one all-reduce of one flat buffer."""
+        """Replace every tensor by its sum over all processes, in one all-reduce of one flat buffer.
+
+        One number more goes along: how many processes were asked to stop.
+        """
         if self.size == 1:
             return
-        flat = _flatten_dense_tensors(list(tensors))
+        asked = tensors[0].new_full((1,), float(self.requests.received is not None))
+        flat = _flatten_dense_tensors([*tensors, asked])
         dist.all_reduce(flat)
-        torch._foreach_copy_(list(tensors), list(_unflatten_dense_tensors(flat, list(tensors))))
+        *sums, asked = _unflatten_dense_tensors(flat, [*tensors, asked])
+        torch._foreach_copy_(list(tensors), sums)
+        self._votes[:] = [*self._votes[-1:], _Vote(asked)]
+
+    def stops(self, *, wait: bool = False) -> bool:
+        """Whether any process was asked to stop: the same answer on all of them, as of their last common sum.
+
+        On a CUDA device the answer is that of the sum before, which is there already, unless told to `wait`.
+        """
+        if self.size == 1:
+            return self.requests.received is not None
+        if not self._votes:
+            return False
+        return self._votes[-1 if wait or self.device.type == "cpu" else 0].any()
 
     def agree(self, number: int) -> int:
         """Rank 0's number, on every rank."""
@@ -65,20 +85,39 @@ class World:
         return slice(self.rank * rows, (self.rank + 1) * rows)
 
 
+class _Vote:
+    """How many processes were asked to stop, on its way from the device to here."""
+
+    def __init__(self, asked: torch.Tensor) -> None:
+        self._arrived: torch.cuda.Event | None = None
+        if not asked.is_cuda:
+            self._asked = asked.clone()  # a view would keep the whole buffer
+            return
+        self._asked = torch.empty(1, dtype=asked.dtype, pin_memory=True).copy_(asked, non_blocking=True)
+        self._arrived = torch.cuda.Event()
+        self._arrived.record()
+
+    def any(self) -> bool:
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return bool(self._asked.item())
+
+
 @contextmanager
-def join_world(device: str) -> Iterator[World]:
+def join_world(device: str, requests: StopRequests | None = None) -> Iterator[World]:
     """The world torchrun describes in the environment (gloo on CPU, nccl on CUDA); a world of one without it."""
+    requests = requests or StopRequests()
     rank, size, local_rank = (
         int(os.environ.get(name, default))
         for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
     )
     chosen = find_device(device, local_rank)
     if size == 1 or dist.is_initialized():
-        yield World(rank, size, chosen)
+        yield World(rank, size, chosen, requests)
         return
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=size)
     try:
-        yield World(rank, size, chosen)
+        yield World(rank, size, chosen, requests)
     finally:
         dist.destroy_process_group()
 

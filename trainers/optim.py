@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from timm.layers import DropPath
 from timm.optim import create_optimizer_v2
@@ -13,11 +15,8 @@ from search_spaces.common.errors import UserError
 from trainers.phases import Phase
 from trainers.settings import TrainSettings
 
-#: setting -> (layer, its rate)
-_RANDOM_LAYERS: dict[str, tuple[type[nn.Module], str]] = {
-    "dropout": (nn.Dropout, "p"),
-    "drop_path": (DropPath, "drop_prob"),
-}
+#: layers that draw random numbers, and what they call their rate
+_RANDOM_LAYERS: dict[type[nn.Module], str] = {nn.Dropout: "p", DropPath: "drop_prob"}
 
 
 def make_optimizer(supernet: nn.Module, phase: Phase, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -67,16 +66,28 @@ def make_ema(supernet: nn.Module, settings: TrainSettings) -> ModelEmaV3 | None:
 
 
 def set_regularisation(supernet: nn.Module, settings: TrainSettings) -> None:
-    """Set the dropout and drop-path rates of the supernet. Raises `UserError` if it has no such layer."""
-    for key, (kind, attribute) in _RANDOM_LAYERS.items():
-        rate = getattr(settings, key)
-        if rate is None:
-            continue
-        layers = [module for module in supernet.modules() if isinstance(module, kind)]
-        if rate > 0 and not layers:
-            raise UserError(f"this space has no {key} layer", key=f"train.{key}", value=rate, hint="Leave it out")
+    """Set the dropout rate of the supernet, and stochastic depth on its residual branches.
+
+    Huang et al., https://arxiv.org/abs/1603.09382, with their linear rule: of L residual branches, counted along the
+    largest subnet, branch l is dropped at l / L of the rate. A subnet that leaves blocks out keeps the rates of the
+    others. Raises `UserError` if no layer or branch takes a rate above 0.
+    """
+    if settings.dropout is not None:
+        layers = [module for module in supernet.modules() if isinstance(module, nn.Dropout)]
+        _check_any(layers, "dropout", settings.dropout, "dropout layer")
         for layer in layers:
-            setattr(layer, attribute, rate)
+            layer.p = settings.dropout
+    if settings.drop_path is not None:
+        blocks = [module for module in supernet.modules() if hasattr(module, "drop_path")]
+        _check_any(blocks, "drop_path", settings.drop_path, "residual branch")
+        for number, block in enumerate(blocks, start=1):
+            rate = settings.drop_path * number / len(blocks)
+            block.drop_path = DropPath(rate) if rate > 0 else nn.Identity()
+
+
+def _check_any(found: Sequence[nn.Module], key: str, rate: float, what: str) -> None:
+    if rate > 0 and not found:
+        raise UserError(f"this space has no {what}", key=f"train.{key}", value=rate, hint="Leave it out")
 
 
 def has_random_layers(supernet: nn.Module) -> bool:
@@ -84,7 +95,7 @@ def has_random_layers(supernet: nn.Module) -> bool:
     return any(
         isinstance(module, kind) and getattr(module, attribute) > 0
         for module in supernet.modules()
-        for kind, attribute in _RANDOM_LAYERS.values()
+        for kind, attribute in _RANDOM_LAYERS.items()
     )
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from search_spaces.common.errors import UserError
 from search_spaces.common.files import append_line, read_lines
 from trainers.evaluation import Evaluation
+from trainers.loss_watch import LossWatch, StepRecord, TrainingFault
 from trainers.phases import Phase
 from trainers.sampler import Subnet
 
@@ -26,9 +23,12 @@ class RunLog:
     that every process stops together.
     """
 
-    def __init__(self, run: Path, *, start: int, every: int, batch_size: int, writes: bool) -> None:
+    def __init__(self, run: Path, watch: LossWatch, *, start: int, every: int, batch_size: int, writes: bool) -> None:
         self.path, self.every, self.batch_size, self.writes = run / "training.jsonl", every, batch_size, writes
-        self.pending: list[tuple[int, Phase, float, Sequence[Subnet], Tensor, int]] = []
+        self.watch = watch
+        self.pending: list[StepRecord] = []
+        self.last: StepRecord | None = None
+        self.evaluations: dict[int, dict[str, Any]] = {}
         self.logged = {"step": 0, "evaluation": 0}
         self.since, self.steps = time.monotonic(), 0
         self.tensorboard: Any = None
@@ -38,57 +38,76 @@ class RunLog:
             for line in read_lines(self.path, "training log"):
                 if isinstance(line, dict) and line.get("kind") in self.logged:
                     self.logged[line["kind"]] = max(self.logged[line["kind"]], line["step"])
+                    if line["kind"] == "evaluation":
+                        self.evaluations[line["step"]] = line
             self.tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=start)
 
-    def step(self, step: int, phase: Phase, lr: float, subnets: Sequence[Subnet], losses: Tensor, *, macs: int) -> None:
-        """Take in the losses (num_subnets,) of a step, and the MACs that the run has spent until after it."""
-        self.pending.append((step, phase, lr, subnets, losses, macs))
+    def step(self, record: StepRecord) -> None:
+        self.pending.append(record)
+        self.last = record
         self.steps += 1
-        if (step + 1) % self.every == 0:
+        if (record.step + 1) % self.every == 0:
             self.flush()
 
-    def flush(self) -> None:
-        """Check all pending losses and log the steps due. Raises `UserError` at the first loss that is not finite."""
-        for step, phase, lr, subnets, losses, macs in self.pending:
-            values = losses.tolist()
-            for subnet, value in zip(subnets, values, strict=True):
-                if not math.isfinite(value):
-                    raise UserError(
-                        f"the loss of the {subnet.role} subnet {subnet.architecture.to_json()} became {value} "
-                        f"at step {step} (phase {phase.settings.name!r}, learning rate {lr:.3g})",
-                        hint="Lower train.optimizer.lr or set train.clip_grad_norm. The checkpoints before it are kept",
-                    )
-            if self.writes and (step + 1) % self.every == 0:
-                self._log_step(step + 1, phase, lr, _mean_by_role(subnets, values), macs)
+    def flush(self, *, alone: bool = False) -> None:
+        """Check all pending losses and log the steps due. Raises `TrainingFault` at the first that is at fault.
+
+        `alone`: the other ranks do not do so at this step.
+        """
+        for record in self.pending:
+            losses, grad_norm = record.losses.tolist(), record.grad_norm.item()
+            fault = self.watch.check(record, losses, grad_norm)
+            if fault is not None:
+                raise TrainingFault(record, fault, known=not alone)
+            if self.writes and (record.step + 1) % self.every == 0:
+                self._log_step(record, _mean_by_role(record.subnets, losses), grad_norm)
         self.pending.clear()
 
-    def is_evaluated(self, step: int) -> bool:
-        return step <= self.logged["evaluation"]
+    def evaluation_of(self, step: int) -> dict[str, tuple[str, Evaluation]] | None:
+        """The evaluations logged after `step` steps, {role: (architecture key, evaluation)}."""
+        line = self.evaluations.get(step, {})
+        fields = ("accuracy", "loss", "num_images")
+        found = {
+            role: (entry["key"], Evaluation(**{name: entry[name] for name in fields}))
+            for role, entry in line.items()
+            if isinstance(entry, dict) and entry.keys() >= {"key", *fields}
+        }
+        return found or None
 
-    def evaluation(self, step: int, phase: Phase, results: Mapping[str, tuple[str, Evaluation]]) -> None:
-        """Log evaluations, {role: (architecture key, evaluation)}, after `step` steps."""
+    def evaluation(
+        self, step: int, phase: Phase, results: Mapping[str, tuple[str, Evaluation]], **more: float | bool
+    ) -> None:
+        """Log evaluations, {role: (architecture key, evaluation)}, after `step` steps, and what `more` says of them."""
         for role, (_, result) in results.items():
             self.tensorboard.add_scalar(f"selection_accuracy/{role}", result.accuracy, step)
             self.tensorboard.add_scalar(f"selection_loss/{role}", result.loss, step)
         entries = {role: {"key": key, **asdict(result)} for role, (key, result) in results.items()}
-        self._line("evaluation", step, phase, entries)
+        self._line("evaluation", step, phase, {**entries, **more})
         self.since, self.steps = time.monotonic(), 0
 
     def close(self) -> None:
         if self.tensorboard is not None:
             self.tensorboard.close()
 
-    def _log_step(self, step: int, phase: Phase, lr: float, losses: dict[str, float], macs: int) -> None:
-        now = time.monotonic()
+    def _log_step(self, record: StepRecord, losses: dict[str, float], grad_norm: float) -> None:
+        step, lr, now = record.step + 1, record.lr, time.monotonic()
         speed = self.batch_size * self.steps / max(now - self.since, 1e-9)
         self.since, self.steps = now, 0
         self.tensorboard.add_scalar("learning_rate", lr, step)
         self.tensorboard.add_scalar("images_per_second", speed, step)
-        self.tensorboard.add_scalar("training_macs", macs, step)
+        self.tensorboard.add_scalar("training_macs", record.macs, step)
         for role, loss in losses.items():
             self.tensorboard.add_scalar(f"loss/{role}", loss, step)
-        content = {"lr": lr, "loss": losses, "macs": macs, "images_per_second": round(speed, 1)}
-        self._line("step", step, phase, content)
+        self.tensorboard.add_scalar("gradient_norm", grad_norm, step)
+        content = {
+            "lr": lr,
+            "loss": losses,
+            "gradient_norm": grad_norm,
+            "macs": record.macs,
+            "subnets": [subnet.architecture.key for subnet in record.subnets],
+            "images_per_second": round(speed, 1),
+        }
+        self._line("step", step, record.phase, content)
 
     def _line(self, kind: str, step: int, phase: Phase, content: dict[str, Any]) -> None:
         if step > self.logged[kind]:

@@ -14,13 +14,23 @@ from pydantic import Field
 from search_spaces.common.errors import UserError
 from search_spaces.common.settings import Settings, apply_overrides, load_yaml, parse_settings
 from trainers.settings_data import DataSettings
+from trainers.settings_mixing import MixingSettings
 from trainers.settings_phase import PhaseSettings
 
 #: sections of a config that belong to later stages; `python -m trainers` leaves them to those
 LATER_SECTIONS = ("devices", "records", "predictor", "search", "export", "report")
 
 #: train settings that change how a run is carried out or watched, never which network comes out
-INCIDENTAL = ("device", "channels_last", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every")
+INCIDENTAL = (
+    "device",
+    "channels_last",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "keep_best",
+    "max_loss_factor",
+    "eval_every",
+    "log_every",
+)
 
 
 class OptimizerSettings(Settings):
@@ -52,8 +62,8 @@ class TrainSettings(Settings):
 
     `batch_size` is global. `micro_batch` is the number of images per forward and backward pass, which is also
     the group that BN takes its statistics over; fixing it makes a run independent of the number of processes.
-    `dropout` and `drop_path` left out are as the space has them. `num_subnets` is the number of random subnets
-    per step of the recipes that draw any.
+    `dropout` and `drop_path` left out are as the space has them. `class_weights`: `balanced`, or one number a class.
+    `num_subnets` is the number of random subnets per step of the recipes that draw any.
     """
 
     recipe: str | None = None
@@ -67,6 +77,8 @@ class TrainSettings(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = None
+    mixing: MixingSettings | None = None
     dropout: float | None = Field(None, ge=0, lt=1)
     drop_path: float | None = Field(None, ge=0, lt=1)
     ema_decay: float | None = Field(None, gt=0, lt=1)
@@ -77,6 +89,16 @@ class TrainSettings(Settings):
     max_steps: int | None = Field(None, ge=1)
     checkpoint_every: int | str = "60s"
     keep_checkpoints: int = Field(2, ge=1)
+    """The last so many, but never fewer than two: whether a state was good is only known one step later."""
+    keep_best: bool = True
+    """With `eval_every`: keep the weights of the phase's best evaluation as checkpoints/best.safetensors, best.json.
+
+    Best is the highest mean selection accuracy of the largest, the smallest and one random subnet.
+    """
+    use_best: bool = False
+    """The supernet of the run is the best of the last phase, not the last. Needs `eval_every`."""
+    max_loss_factor: float | None = Field(10.0, ge=2)
+    """A loss this many times above what is usual, and above half as many times that of guessing, stops the run."""
     eval_every: float | None = Field(None, gt=0)
     log_every: int = Field(20, ge=1)
 
@@ -87,6 +109,13 @@ class TrainSettings(Settings):
 
         if value is not None:
             RECIPES.get(value)
+        return value
+
+    @pydantic.field_validator("class_weights")
+    @classmethod
+    def _some_class_counts(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and (min(value, default=0) < 0 or not any(value)):
+            raise UserError("weights are at least 0, and one of them is more", value=list(value))
         return value
 
     @pydantic.field_validator("amp", mode="before")
@@ -115,12 +144,24 @@ class TrainSettings(Settings):
         parse_settings(
             PhaseSettings, {"name": "each", "epochs": 1, "sampling": "sandwich"} | self.each_phase, prefix="each_phase"
         )
+        if self.use_best and (self.eval_every is None or not self.keep_best):
+            key, value = ("eval_every", self.eval_every) if self.keep_best else ("keep_best", self.keep_best)
+            raise UserError(
+                "use_best chooses among evaluations whose weights were kept",
+                key=key,
+                value=value,
+                hint="Set eval_every (epochs between evaluations) and keep_best: true",
+            )
         if self.batch_size % self.group_size:
             raise UserError(
                 f"must divide batch_size {self.batch_size}",
                 key="micro_batch",
                 value=self.micro_batch,
                 hint=f"Nearest: {_nearest_divisor(self.batch_size, self.group_size)}",
+            )
+        if self.mixing is not None and self.group_size == 1:
+            raise UserError(
+                "a single image has no other to be mixed with", key="mixing", hint="Set a larger micro_batch"
             )
         return self
 
@@ -164,8 +205,13 @@ def training_inputs(config: TrainingConfig) -> dict[str, Any]:
         "seed": config.seed,
         "space": config.space,
         "data": config.data.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude=set(INCIDENTAL)),
+        "train": config.train.model_dump(mode="json", exclude=_incidental(config.train)),
     }
+
+
+def _incidental(settings: TrainSettings) -> set[str]:
+    """How often a run is evaluated decides its weights only if the best are chosen."""
+    return set(INCIDENTAL) - {"eval_every"} if settings.use_best else {*INCIDENTAL, "use_best"}
 
 
 def _nearest_divisor(number: int, wanted: int) -> int:

@@ -86,14 +86,27 @@ class EraseSettings(Settings):
         return self
 
 
+class RandomAugmentSettings(Settings):
+    """RandAugment (https://arxiv.org/abs/1909.13719): `num_ops` operations, each drawn anew, at one magnitude."""
+
+    num_ops: Annotated[int, Field(ge=1, le=16)] = 2
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+
+
 class AugmentSettings(Settings):
     """Random changes of training images, each image its own; all off by default. Applied in the order of the fields.
 
+    At most one of the policies `random_augment`, `trivial_augment` (TrivialAugment Wide,
+    https://arxiv.org/abs/2103.10158) and `auto_augment` (as learned on that data set, https://arxiv.org/abs/1805.09501).
+    They act on the image as it was read: after a random resized crop where images are streamed, before it otherwise.
     `crop_padding` in pixels of the stored image, `rotate` and `shear` in degrees, `translate` as a share of the side,
     `scale` the range of the zoom factor. `padding` says what lies outside the image.
     """
 
     random_resized_crop: RandomResizedCropSettings | None = None
+    random_augment: RandomAugmentSettings | None = None
+    trivial_augment: bool = False
+    auto_augment: Literal["imagenet", "cifar10", "svhn"] | None = None
     crop_padding: Annotated[int, Field(ge=0, le=256)] = 0
     flip: bool = False
     vertical_flip: bool = False
@@ -110,6 +123,13 @@ class AugmentSettings(Settings):
     def _scale_is_a_range(cls, value: tuple[float, float]) -> tuple[float, float]:
         _range(*value, (0, 10), "scale")
         return value
+
+    @model_validator(mode="after")
+    def _one_policy(self) -> AugmentSettings:
+        policies = [name for name in ("random_augment", "trivial_augment", "auto_augment") if getattr(self, name)]
+        if len(policies) > 1:
+            raise UserError(f"{' and '.join(policies)} exclude each other", hint="Keep one of them")
+        return self
 
 
 class DataSettings(Settings):

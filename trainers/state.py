@@ -60,14 +60,16 @@ class TrainingState:
             self.supernet.sort_channels(self.plan.phases[phase.index - 1].space)
         self._prepare(phase)
 
-    def update(self, phase: Phase, step: int) -> None:
-        """Apply the gradients of `step` and forget them."""
+    def update(self, phase: Phase, step: int) -> Tensor:
+        """Apply the gradients of `step` and forget them; their norm before clipping, on its device."""
+        grad_norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None], foreach=True)
         if self.settings.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_grad_norm, foreach=True)
+            nn.utils.clip_grads_with_norm_(self.parameters, self.settings.clip_grad_norm, grad_norm, foreach=True)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
             self.ema.update(self.supernet, step=step - phase.schedule_start)
+        return grad_norm
 
     def is_finite(self) -> bool:
         """Whether every weight is a number: never keep a checkpoint that is not."""

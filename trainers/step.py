@@ -17,6 +17,7 @@ from trainers.conflicts import GradientsApart
 from trainers.data.resize import resize_batch
 from trainers.distributed import World
 from trainers.losses import alpha_divergence_loss, distillation_loss, label_loss
+from trainers.mixing import Mixing
 from trainers.optim import has_random_layers
 from trainers.phases import Phase
 from trainers.sampler import Subnet
@@ -35,6 +36,8 @@ class StepSettings:
     autocast: torch.dtype | None
     random_layers: bool
     seed: int
+    mixing: Mixing | None = None
+    class_weights: Tensor | None = None
 
     @contextmanager
     def forward_context(self, device: torch.device) -> Iterator[None]:
@@ -92,6 +95,8 @@ def accumulate_gradients(
     first_group = world.rank * (len(x_BCHW) // settings.micro_batch)
     groups = zip(x_BCHW.split(settings.micro_batch), labels_B.split(settings.micro_batch), strict=True)
     for group, (images, labels) in enumerate(groups, start=first_group):
+        if settings.mixing is not None:  # before anything sees the images: teachers learn of the same mixture
+            images, labels = settings.mixing(images, labels, step=step, group=group)
         views = _Views(images, channels_last=settings.channels_last)
         soft = _SoftTargets(teacher, views, settings) if teacher is not None else None
         starts = _SharedStarts(supernet, subnets, views, settings)
@@ -126,7 +131,7 @@ def accumulate_gradients(
 
 def _loss(logits: Tensor, labels: Tensor, target: Tensor | None, settings: StepSettings) -> Tensor:
     if target is None:
-        return label_loss(logits, labels, settings.label_smoothing)
+        return label_loss(logits, labels, settings.label_smoothing, settings.class_weights)
     phase = settings.phase
     if phase.settings.divergence == "alpha":
         distance = alpha_divergence_loss(logits, target, phase.settings.alpha)
@@ -134,7 +139,7 @@ def _loss(logits: Tensor, labels: Tensor, target: Tensor | None, settings: StepS
         distance = distillation_loss(logits, target)
     loss = phase.settings.distillation_weight * distance
     if phase.label_weight > 0:
-        loss = loss + phase.label_weight * label_loss(logits, labels, settings.label_smoothing)
+        loss = loss + phase.label_weight * label_loss(logits, labels, settings.label_smoothing, settings.class_weights)
     return loss
 
 

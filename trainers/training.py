@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from search_spaces import SearchSpace, get_space
@@ -17,16 +15,24 @@ from search_spaces.common.errors import UserError
 from search_spaces.common.files import file_digest, read_json, remove_leftovers
 from search_spaces.common.progress import progress_bar
 from search_spaces.supernet import build_supernet
+from trainers import failure
 from trainers.accounting import Ledger, StepCosts
 from trainers.allocator import keep_freed_memory
-from trainers.checkpoints import newest_checkpoint, save_supernet, write_checkpoint
+from trainers.best import take_best
+from trainers.checkpoint_policy import CheckpointClock
+from trainers.checkpoints import newest_checkpoint, read_description, save_supernet, write_checkpoint
+from trainers.class_weights import class_weights
 from trainers.data import ImageData, load_data
 from trainers.distributed import World, autocast_dtype, join_world
-from trainers.evaluation import Evaluation, evaluate_architecture
+from trainers.failure import failed
+from trainers.interruption import StopRequests
+from trainers.loss_watch import Fault, LossWatch, StepRecord, TrainingFault
+from trainers.milestones import Evaluations
+from trainers.mixing import Mixing
 from trainers.optim import has_random_layers, set_learning_rate, set_regularisation
 from trainers.phases import Phase, Plan, make_plan
 from trainers.run_log import RunLog
-from trainers.settings import TrainingConfig, TrainSettings, training_inputs
+from trainers.settings import TrainingConfig, training_inputs
 from trainers.state import TrainingState
 from trainers.step import StepSettings, accumulate_gradients, choose_subnets, shareable_operators
 
@@ -36,14 +42,17 @@ def train(config: TrainingConfig, run: Path) -> None:
 
     A finished run returns at once, an interrupted one goes on from its last checkpoint and ends, on one
     process, with the very same weights. Raises `UserError` if `run` holds a training with other settings, or
-    when a loss is no longer a number.
+    when a loss is no longer that of a training (see `LossWatch`), and `Stopped` after a checkpoint when a signal
+    asks any process to stop.
     """
     run = Path(run)
     if is_finished(config, run):
         return
-    with join_world(config.train.device) as world:
+    with StopRequests() as requests, join_world(config.train.device, requests) as world:
         _train(config, run, world)
         world.barrier()
+        if requests.received is not None:
+            raise requests.stopped("the training is finished, what follows it is not")
 
 
 def is_finished(config: TrainingConfig, run: Path) -> bool:
@@ -62,10 +71,10 @@ def check_same_training(config: TrainingConfig, run: Path) -> None:
         return
     for path in sorted((Path(run) / "checkpoints").glob("step-*.json"), reverse=True):
         try:
-            info = read_json(path, "checkpoint description")
+            info = read_description(path)
         except UserError:
             continue  # damaged: another one will be taken, or training says so
-        if isinstance(info, dict) and "inputs" in info:
+        if "inputs" in info:
             _check_inputs(info["inputs"], config, path)
             return
 
@@ -83,11 +92,16 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
         remove_leftovers(run)
         remove_leftovers(checkpoints)
     state = _fresh_state(config, space, plan, checkpoints, world)
-    start, ledger = _resume(state, config, data, checkpoints, world)
+    watch = LossWatch(num_classes=data.num_classes, factor=settings.max_loss_factor)
+    start, ledger = _resume(state, watch, config, data, checkpoints, world)
     limit = shareable_operators(state.supernet) if has_random_layers(state.supernet) else None
     costs = StepCosts(space, plan, settings.batch_size, settings.group_size, limit)
-    log = RunLog(run, start=start, every=settings.log_every, batch_size=settings.batch_size, writes=world.is_first)
-    due = _CheckpointClock(settings, start)
+    log = RunLog(
+        run, watch, start=start, every=settings.log_every, batch_size=settings.batch_size, writes=world.is_first
+    )
+    due = CheckpointClock(settings)
+    described = {"data": data.description(), "seed": config.seed, "inputs": training_inputs(config)}
+    evaluations = Evaluations(config, plan, data, log, world, checkpoints=checkpoints, start=start, described=described)
     stream = data.training_stream(
         start_step=start,
         num_steps=plan.num_steps - start,
@@ -97,16 +111,23 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
         device=world.device,
     )
     try:
-        with progress_bar("training", plan.num_steps, done=start, quiet=not world.is_first) as advance:
+        with (
+            world.requests.deferred(),
+            progress_bar("training", plan.num_steps, done=start, quiet=not world.is_first) as advance,
+        ):
+            if evaluations.due(start):  # the training was stopped before this evaluation was done
+                evaluations.run(start, plan.phase_at(start - 1), state)
+                if world.stops(wait=True):
+                    raise world.requests.stopped(f"the same command goes on after step {start} of {plan.num_steps}")
             for step, (x_BCHW, labels_B) in enumerate(stream, start=start):
                 phase = plan.phase_at(step)
                 if step == phase.first_step:
                     state.begin_phase(phase, writes=world.is_first)
                     world.barrier()
                     state.load_teacher(phase)
-                    step_settings = _step_settings(config, phase, state, world)
+                    step_settings = _step_settings(config, phase, state, world, data)
                 elif step == start:
-                    step_settings = _step_settings(config, phase, state, world)
+                    step_settings = _step_settings(config, phase, state, world, data)
 
                 lr = set_learning_rate(state.scheduler, phase, step)
                 drawn = phase.sampler.subnets(step)
@@ -122,30 +143,49 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
                     world=world,
                     weights=phase.gradient_weights(subnets, step, lr),
                 )
-                state.update(phase, step)
+                grad_norm = state.update(phase, step)
                 ledger.add(costs.of(phase, subnets), settings.batch_size)
-                log.step(step, phase, lr, subnets, losses, macs=ledger.macs.total)
-
-                if world.is_first and due.now(step + 1):
-                    log.flush()
-                    _save(state, config, data, step + 1, checkpoints, ledger)
-                if world.is_first and _evaluation_due(settings, plan, step + 1) and not log.is_evaluated(step + 1):
-                    log.flush()
-                    log.evaluation(step + 1, phase, evaluate_ends(state.result, phase, data, seed=config.seed))
+                log.step(StepRecord(step, phase, lr, subnets, losses, grad_norm, ledger.macs.total))
                 advance(note=phase.settings.name)
-        log.flush()
+
+                stops = world.stops()
+                saves = stops or (world.is_first and due.now(step + 1))
+                if saves:
+                    _save(state, log, ledger, config, data, step + 1, checkpoints, world, alone=not stops)
+                if not stops and evaluations.due(step + 1):
+                    evaluations.run(step + 1, phase, state)
+                    stops = world.stops(wait=True)
+                    if stops and not saves:
+                        _save(state, log, ledger, config, data, step + 1, checkpoints, world, alone=False)
+                if stops:
+                    world.barrier()  # torchrun ends the others when one process ends: not before rank 0 has saved
+                    saved = f"checkpoint saved after step {step + 1} of {plan.num_steps}"
+                    raise world.requests.stopped(f"{saved}; the same command goes on from there")
+            log.flush()
+            _check_finite(state, log, plan.num_steps)
+            if world.is_first:
+                _finish(state, ledger, config, plan, run, space, described)
+    except TrainingFault as found:
+        with world.requests.deferred():
+            raise failed(found, config, run, data, world) from None
     finally:
         log.close()
-    _check_finite(state, plan.num_steps)
-    if world.is_first:
-        info = {
-            "data": data.description(),
-            "seed": config.seed,
-            "step": plan.num_steps,
-            "inputs": training_inputs(config),
-            "cost": ledger.to_json(),
-        }
-        save_supernet(run, state.result, space, info)
+
+
+def _finish(
+    state: TrainingState,
+    ledger: Ledger,
+    config: TrainingConfig,
+    plan: Plan,
+    run: Path,
+    space: SearchSpace,
+    described: dict[str, Any],
+) -> None:
+    info = {**described, "step": plan.num_steps, "cost": ledger.to_json()}
+    if config.train.use_best:
+        info["best"] = take_best(run / "checkpoints", state.result)
+    save_supernet(run, state.result, space, info)
+    (run / failure.NAME).unlink(missing_ok=True)
 
 
 def _fresh_state(
@@ -160,7 +200,7 @@ def _fresh_state(
 
 
 def _resume(
-    state: TrainingState, config: TrainingConfig, data: ImageData, checkpoints: Path, world: World
+    state: TrainingState, watch: LossWatch, config: TrainingConfig, data: ImageData, checkpoints: Path, world: World
 ) -> tuple[int, Ledger]:
     """Restore the newest whole checkpoint, if any (rank 0 chooses); the step to go on with, and what was spent."""
     checkpoint, problems = newest_checkpoint(checkpoints) if world.is_first else (None, [])
@@ -183,6 +223,7 @@ def _resume(
         )
     phase = state.plan.phase_at(step - 1)
     state.restore(checkpoint, phase)
+    watch.restore(checkpoint.info.get("watch"))
     if state.plan.phase_at(min(step, state.plan.num_steps - 1)) is phase:
         expected = checkpoint.info.get("teacher_sha256")
         if expected is not None and (not state.teacher_file.exists() or file_digest(state.teacher_file) != expected):
@@ -193,28 +234,45 @@ def _resume(
 
 
 def _save(
-    state: TrainingState, config: TrainingConfig, data: ImageData, step: int, checkpoints: Path, ledger: Ledger
+    state: TrainingState,
+    log: RunLog,
+    ledger: Ledger,
+    config: TrainingConfig,
+    data: ImageData,
+    step: int,
+    checkpoints: Path,
+    world: World,
+    *,
+    alone: bool,
 ) -> None:
-    _check_finite(state, step)
+    """Write a checkpoint of `step` on rank 0, once every loss before it was looked at. `alone`: others are not here."""
+    log.flush(alone=alone)
+    if not world.is_first:
+        return
+    _check_finite(state, log, step)
     info = {
         "inputs": training_inputs(config),
         "train_split": data.split_sha256["train"],
+        "watch": log.watch.state(),
         "cost": ledger.to_json(),
         **state.info(),
     }
     write_checkpoint(checkpoints, step, state.tensors(), info, keep=config.train.keep_checkpoints)
 
 
-def _check_finite(state: TrainingState, step: int) -> None:
-    if not state.is_finite():
-        raise UserError(
-            f"weights are not finite after step {step}",
-            hint="Lower train.optimizer.lr or set train.clip_grad_norm. Checkpoints before this step are kept",
-        )
+def _check_finite(state: TrainingState, log: RunLog, step: int) -> None:
+    if not state.is_finite() and log.last is not None:
+        fault = Fault("the update of the weights made some of them infinite or not a number", bad_from=step)
+        raise TrainingFault(log.last, fault, known=False)
 
 
-def _step_settings(config: TrainingConfig, phase: Phase, state: TrainingState, world: World) -> StepSettings:
+def _step_settings(
+    config: TrainingConfig, phase: Phase, state: TrainingState, world: World, data: ImageData
+) -> StepSettings:
     settings = config.train
+    weights = None
+    if settings.class_weights is not None:
+        weights = class_weights(settings.class_weights, data.class_counts("train")).to(world.device)
     return StepSettings(
         phase=phase,
         batch_size=settings.batch_size,
@@ -224,56 +282,20 @@ def _step_settings(config: TrainingConfig, phase: Phase, state: TrainingState, w
         autocast=autocast_dtype(settings.amp, world.device),
         random_layers=has_random_layers(state.supernet),
         seed=config.seed,
+        mixing=None if settings.mixing is None else Mixing(settings.mixing, data.num_classes, config.seed),
+        class_weights=weights,
     )
 
 
-def evaluate_ends(supernet: Any, phase: Phase, data: ImageData, *, seed: int) -> dict[str, tuple[str, Evaluation]]:
-    """The largest, the smallest and one random subnet of the phase (always the same one) on the selection split."""
-    rng = np.random.default_rng((seed, phase.index))
-    rows = {
-        "largest": phase.space.largest(),
-        "smallest": phase.space.smallest(),
-        "random": phase.space.sample(1, rng)[0],
-    }
-    results = {}
-    for role, row in rows.items():
-        (architecture,) = phase.space.decode(row)
-        results[role] = architecture.key, evaluate_architecture(supernet, architecture, data)
-    return results
-
-
-def _evaluation_due(settings: TrainSettings, plan: Plan, step: int) -> bool:
-    """At the end of every phase, and every `eval_every` epochs."""
-    phase = plan.phase_at(step - 1)
-    if step == phase.first_step + phase.num_steps:
-        return True
-    return settings.eval_every is not None and step % max(1, round(settings.eval_every * plan.steps_per_epoch)) == 0
-
-
-class _CheckpointClock:
-    """Says when the next checkpoint is due: every so many steps, or seconds."""
-
-    def __init__(self, settings: TrainSettings, start: int) -> None:
-        every = settings.checkpoint_every
-        self.steps = every if isinstance(every, int) else None
-        self.seconds = float(every[:-1]) if isinstance(every, str) else 0.0
-        self.last = time.monotonic()
-
-    def now(self, step: int) -> bool:
-        if self.steps is not None:
-            return step % self.steps == 0
-        if time.monotonic() - self.last < self.seconds:
-            return False
-        self.last = time.monotonic()
-        return True
-
-
 def _check_inputs(found: Any, config: TrainingConfig, file: Path) -> None:
-    """Raise `UserError` naming what differs, if `file` is of a training with other settings."""
+    """Raise `UserError` naming what differs, if `file` is of a training with other settings.
+
+    Settings that are off and were not known yet when it was written make no difference.
+    """
     wanted = json.loads(json.dumps(training_inputs(config)))
-    if found == wanted:
-        return
     different = list(_differences(found if isinstance(found, dict) else {}, wanted))
+    if not different:
+        return
     shown = "; ".join(different[:3]) + (f"; and {len(different) - 3} more" if len(different) > 3 else "")
     raise UserError(
         f"belongs to a training with other settings: {shown}",
@@ -284,7 +306,10 @@ def _check_inputs(found: Any, config: TrainingConfig, file: Path) -> None:
 
 def _differences(found: Any, wanted: Any, prefix: str = "") -> Iterator[str]:
     if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted(found.keys() | wanted.keys()):
+        # `space` is as the user wrote it; these two are complete, so what is missing was not known yet
+        younger = wanted.keys() - found.keys() if prefix.startswith(("data", "train")) else set()
+        unknown_and_off = {key for key in younger if not wanted[key]}
+        for key in sorted((found.keys() | wanted.keys()) - unknown_and_off):
             yield from _differences(found.get(key), wanted.get(key), f"{prefix}.{key}" if prefix else key)
     elif found != wanted:
         yield f"{prefix} is {found!r} there and {wanted!r} here"

@@ -38,6 +38,5 @@ def sizes(space: SearchSpace, architectures: list[Architecture]) -> list[dict[st
     macs, params = (space.cost(metric).evaluate(rows) for metric in ("macs", "params"))
     depths = [len(space.network(architecture)) for architecture in architectures]
     return [
-        {"macs": float(m), "params": float(p), "depth": float(d)}
-        for m, p, d in zip(macs, params, depths, strict=True)
+        {"macs": float(m), "params": float(p), "depth": float(d)} for m, p, d in zip(macs, params, depths, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""The two ways a command can end other than well: the user's mistake (exit 2) and an impossible budget (exit 3)."""
+"""How a command can end other than well: the user's mistake (exit 2), an impossible budget (exit 3), a stop (143)."""
 
 from __future__ import annotations
 
@@ -50,6 +50,18 @@ class Infeasible(UserError):
     def __init__(self, message: str, *, details: dict[str, object]) -> None:
         super().__init__(message)
         self.details = details
+
+
+class Stopped(BaseException):
+    """Work that was asked to stop by a signal, and did, with nothing lost that is worth telling but what `str` says.
+
+    No `Exception`, as `KeyboardInterrupt` is none: nothing on the way out may take it for a failure. `exit_code` is
+    143 (128 + SIGTERM), for a stop from the keyboard 130 (128 + SIGINT).
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 143) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
 
 
 @contextmanager

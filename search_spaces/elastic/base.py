@@ -13,7 +13,13 @@ from search_spaces.operators import Operator
 
 
 class ElasticBlock(nn.Module):
-    """Base of the elastic blocks: one module for every operator that can stand in a slot."""
+    """Base of the elastic blocks: one module for every operator that can stand in a slot.
+
+    Blocks with a residual branch send it through `drop_path`: the identity, unless training puts another layer there.
+    Plain modules have no such layer.
+    """
+
+    drop_path: nn.Module
 
     def forward(self, x: Tensor, operator: Any) -> Tensor:
         raise NotImplementedError

@@ -40,6 +40,7 @@ class ElasticBottleneck(ElasticBlock):
         if self.downsamples:
             self.shortcut_conv = ElasticConv2d(in_channels, out_channels, 1, bias=False)
             self.shortcut_norm = ElasticBatchNorm2d(out_channels, first.norm_eps)
+        self.drop_path = nn.Identity()
         self.act = elastic_activation(first.activation)
 
     def forward(self, x: Tensor, operator: Bottleneck) -> Tensor:
@@ -49,7 +50,7 @@ class ElasticBottleneck(ElasticBlock):
         shortcut = self.shortcut_pool(x) if self.pools else x
         if self.downsamples:
             shortcut = conv_norm(shortcut, self.shortcut_conv, self.shortcut_norm, operator.out_channels)
-        summed: Tensor = self.act(out + shortcut)
+        summed: Tensor = self.act(self.drop_path(out) + shortcut)
         return summed
 
     def slices(self, operator: Bottleneck) -> Iterator[tuple[str, Tensor]]:

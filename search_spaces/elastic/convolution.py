@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from search_spaces.elastic.activations import elastic_activation
 from search_spaces.elastic.base import ElasticBlock, norm_slices
@@ -42,5 +42,9 @@ class ElasticConvBlock(ElasticBlock):
 class ElasticResidualConv(ElasticConvBlock):
     """Convolution, batch norm, activation, addition of the input."""
 
+    def __init__(self, operators: Sequence[Conv]) -> None:
+        super().__init__(operators)
+        self.drop_path = nn.Identity()
+
     def forward(self, x: Tensor, operator: Conv) -> Tensor:
-        return x + super().forward(x, operator)
+        return x + self.drop_path(super().forward(x, operator))

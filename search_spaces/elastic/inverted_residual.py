@@ -52,6 +52,8 @@ class ElasticMBConv(ElasticBlock):
             self.se = ElasticSqueezeExcite(mid_channels, se_channels)
         self.project_conv = ElasticConv2d(mid_channels, out_channels, 1, bias=False)
         self.project_norm = ElasticBatchNorm2d(out_channels, first.norm_eps)
+        if any(op.residual for op in operators):
+            self.drop_path = nn.Identity()
 
     def forward(self, x: Tensor, operator: MBConv) -> Tensor:
         out = x
@@ -61,7 +63,7 @@ class ElasticMBConv(ElasticBlock):
         if self.excites:
             out = self.se(out, operator.se_channels)
         out = conv_norm(out, self.project_conv, self.project_norm, operator.out_channels)
-        return x + out if operator.residual else out
+        return x + self.drop_path(out) if operator.residual else out
 
     def slices(self, operator: MBConv) -> Iterator[tuple[str, Tensor]]:
         mid = operator.mid_channels

@@ -44,12 +44,14 @@ def data() -> ImageData:
 def make_config() -> MakeConfig:
     """`make_config(recipe=..., epochs=...)`: train settings over the defaults above (7 steps an epoch)."""
 
-    def make(*, seed: int = 0, space: dict[str, Any] = SPACE, **train: Any) -> TrainingConfig:
+    def make(
+        *, seed: int = 0, space: dict[str, Any] = SPACE, augment: dict[str, Any] | None = None, **train: Any
+    ) -> TrainingConfig:
         section = {**TRAIN, **train}
         if "phases" in train:
             del section["recipe"]
         return TrainingConfig.model_validate(
-            {"name": "tiny", "seed": seed, "space": space, "data": DATA, "train": section}
+            {"name": "tiny", "seed": seed, "space": space, "data": {**DATA, "augment": augment or {}}, "train": section}
         )
 
     return make

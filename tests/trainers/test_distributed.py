@@ -35,12 +35,20 @@ def torchrun(config: TrainingConfig, run: Path, *arguments: str) -> subprocess.C
 
 
 def test_two_processes_equal_one(make_config: MakeConfig, tmp_path: Path) -> None:
-    """Over two phases with teacher, average, dropout and channel sorting."""
+    """Over two phases with teacher, average, dropout, channel sorting and every random change of images."""
     phases = [
         {"name": "largest", "epochs": 0.5, "sampling": "largest"},
         {"name": "all", "epochs": 0.6, "num_subnets": 2, "distillation": "teacher", "sort_channels": True},
     ]
-    config = make_config(phases=phases, ema_decay=0.9, checkpoint_every=3)
+    config = make_config(
+        phases=phases,
+        ema_decay=0.9,
+        checkpoint_every=3,
+        augment={"crop_padding": 1, "random_augment": {}},
+        mixing={"mixup": 0.2, "cutmix": 1.0},
+        class_weights="balanced",
+        drop_path=0.3,
+    )
     train(config, tmp_path / "one")
     result = torchrun(config, tmp_path / "two")
     assert result.returncode == 0, result.stderr

@@ -11,11 +11,15 @@ import pytest
 import torch
 from torch import nn
 
+from search_spaces import get_space
+from search_spaces.common.files import read_lines
 from search_spaces.registry import FAMILIES
 from search_spaces.supernet import build_supernet
 from trainers.checkpoints import load_supernet, weights_digest
+from trainers.phases import make_plan
 from trainers.recalibration import recalibrate
-from trainers.settings import TrainingConfig
+from trainers.recipes import RECIPES
+from trainers.settings import TrainingConfig, TrainSettings
 from trainers.training import train
 
 MakeConfig = Callable[..., TrainingConfig]
@@ -63,6 +67,24 @@ def test_a_supernet_trains_and_is_taken_up_again(
         path.unlink()  # as if the process had died before it wrote them
     train(config, tmp_path)
     assert load_supernet(tmp_path).weights_sha256 == whole.weights_sha256
+
+
+@pytest.mark.parametrize("recipe", RECIPES.names())
+@pytest.mark.parametrize("family", SPACES)
+def test_every_recipe_trains_every_family(family: str, recipe: str, make_config: MakeConfig, tmp_path: Path) -> None:
+    """Every phase of it takes steps, every loss is one, and weights of all parts of the network move."""
+    space = get_space(SPACES[family], 3, 1)
+    phases = make_plan(space, TrainSettings(recipe=recipe), seed=0, steps_per_epoch=100).phases
+    train(make_config(space=SPACES[family], recipe=recipe, epochs=2 * len(phases) / 7, log_every=1), tmp_path)
+    loaded = load_supernet(tmp_path)
+    lines = [line for line in read_lines(tmp_path / "training.jsonl", "log") if line["kind"] == "step"]
+    assert {line["phase"] for line in lines} == {phase.settings.name for phase in phases}
+    assert all(np.isfinite(value) and value > 0 for line in lines for value in line["loss"].values())
+    spent = [line["macs"] for line in lines]
+    assert spent == sorted(set(spent)) and spent[0] > 0
+    fresh = build_supernet(loaded.space, seed=0).state_dict()
+    moved = {name.split(".")[1] for name, t in loaded.supernet.state_dict().items() if not torch.equal(t, fresh[name])}
+    assert moved == {slot.name for slot in space.slots if any(name.startswith(f"slots.{slot.name}.") for name in fresh)}
 
 
 @pytest.mark.parametrize("family", SPACES)

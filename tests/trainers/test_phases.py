@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from search_spaces import SearchSpace, get_space
 from search_spaces.common.errors import UserError
+from search_spaces.common.settings import parse_settings
+from trainers.optim import make_scheduler, set_learning_rate
 from trainers.phases import Plan, make_plan
+from trainers.sampler import Subnet
 from trainers.settings import TrainSettings
 
 
@@ -110,3 +116,71 @@ def test_progressive_shrinking_of_residual_networks_opens_widths_last() -> None:
         assert (options["width.2"] > 1) == opened
         assert (options["stem_depth"] > 1) == (phase.settings.name != "largest")
     assert plan.phases[-1].space.size == get_space({"name": "ofa_resnet50"}).size
+
+
+def test_a_phase_that_continues_has_the_schedule_of_the_one_before(space: SearchSpace) -> None:
+    """The learning rates of delayed shrinking are those of one long phase."""
+    train = {"epochs": 6, "optimizer": {"lr": 0.4}, "schedule": {"warmup_epochs": 1}}
+    delayed, whole = plan_of(space, recipe="delayed_shrinking", **train), plan_of(space, recipe="sandwich", **train)
+    assert [(p.settings.sampling, p.num_steps) for p in delayed.phases] == [("largest", 30), ("sandwich", 30)]
+
+    def rates(plan: Plan) -> list[float]:
+        settings, weight = TrainSettings(recipe="sandwich"), nn.Linear(1, 1)
+        found = []
+        for step in range(plan.num_steps):
+            phase = plan.phase_at(step)
+            scheduler = make_scheduler(torch.optim.SGD(weight.parameters(), lr=phase.lr), phase, settings)
+            found.append(set_learning_rate(scheduler, phase, step))
+        return found
+
+    assert rates(delayed) == rates(whole)
+
+
+def test_rates_decay_by_complexity(space: SearchSpace) -> None:
+    """The rate of a subnet, as a share of the peak, is the shared one to the power of its exponent."""
+    (phase,) = plan_of(
+        space,
+        recipe="complexity_decay",
+        epochs=4,
+        each_phase={"decay": {"smallest": 1.5, "largest": 0.5}},
+        optimizer={"lr": 0.4},
+        schedule={"warmup_epochs": 1},
+    ).phases
+    ends = [Subnet("largest", a) for a in space.decode(np.stack([space.smallest(), space.largest()]))]
+    assert phase.gradient_weights(ends, step=9, lr=0.1) == [1.0, 1.0], "warm-up is left alone"
+    weights = phase.gradient_weights(ends, step=20, lr=0.1)
+    assert weights is not None
+    assert [0.1 / 0.4 * weight for weight in weights] == pytest.approx([0.25**1.5, 0.25**0.5])
+    (plain,) = plan_of(space, recipe="random_subnets", epochs=4).phases
+    assert plain.gradient_weights(ends, step=20, lr=0.1) is None
+
+
+def test_recipes_are_combined_through_each_phase(space: SearchSpace) -> None:
+    plan = plan_of(
+        space, recipe="delayed_shrinking", epochs=4, each_phase={"divergence": "alpha", "draw": "walk", "jump": 0.2}
+    )
+    largest, shrinking = (phase.settings for phase in plan.phases)
+    assert (largest.divergence, largest.draw) == ("kl", "genes"), "a phase of the largest subnet has no random ones"
+    assert (shrinking.divergence, shrinking.draw, shrinking.jump) == ("alpha", "walk", 0.2)
+    assert shrinking.continues and plan.phases[1].sampler.jump == 0.2
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"recipe": "sandwich", "each_phase": {"drow": "walk"}}, r"each_phase.drow.*Did you mean 'draw'"),
+        ({"recipe": "sandwich", "each_phase": {"epochs": 3}}, r"each_phase.epochs.*recipe's own"),
+        ({"phases": [{"name": "a", "epochs": 1}], "each_phase": {"draw": "walk"}}, "changes the phases of a recipe"),
+        ({"phases": [{"name": "a", "epochs": 1, "conflicts": "project"}]}, "needs the largest subnet in every step"),
+        ({"phases": [{"name": "a", "epochs": 1}, {"name": "b", "epochs": 1, "continues": True, "lr": 1}]}, "continues"),
+        ({"phases": [{"name": "a", "epochs": 1, "continues": True}]}, "none before it to go on with"),
+    ],
+)
+def test_mistakes_in_combinations(space: SearchSpace, train: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_plan(space, parse_settings(TrainSettings, train, prefix="train"), seed=0, steps_per_epoch=10)
+
+
+def test_random_recipe_with_in_place_distillation_is_refused_when_the_plan_is_made(space: SearchSpace) -> None:
+    with pytest.raises(UserError, match="needs the largest subnet in every step"):
+        plan_of(space, recipe="random_subnets", each_phase={"distillation": "in_place"})

@@ -17,7 +17,7 @@ from trainers.losses import distillation_loss, label_loss
 from trainers.optim import freeze_running_statistics, make_ema, make_optimizer, make_scheduler, set_learning_rate
 from trainers.phases import Phase, make_plan
 from trainers.settings import TrainSettings
-from trainers.step import StepSettings, accumulate_gradients
+from trainers.step import StepSettings, accumulate_gradients, choose_subnets
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
@@ -223,3 +223,72 @@ def test_operators_in_common_are_computed_once_and_change_nothing(
     assert_equal_gradients(found, gradients(supernet))
     torch.testing.assert_close(together, alone)
     assert num_stems == 2 * len({subnet.architecture.resolution for subnet in subnets})
+
+
+def test_projection_changes_only_what_conflicts(
+    space: SearchSpace, supernet: Supernet, batch: tuple[Tensor, Tensor]
+) -> None:
+    """The gradient is that of the largest subnet and of the others, computed apart and joined by hand."""
+    phase = phase_of(space, sampling="sandwich", num_subnets=2, conflicts="project")
+    plain = phase_of(space, sampling="sandwich", num_subnets=2)
+    subnets = phase.sampler.subnets(7)
+
+    def gradient(phase: Phase, chosen: Any) -> dict[str, Tensor]:
+        accumulate_gradients(supernet, None, chosen, *batch, step=7, settings=settings_of(phase), world=ALONE)
+        found = gradients(supernet)
+        return {n: found.get(n, torch.zeros_like(p)) for n, p in supernet.named_parameters()}
+
+    largest, others = gradient(plain, subnets[:1]), gradient(plain, subnets[1:])
+    conflicts = []
+    for flipped in (1.0, -1.0):  # once they agree, and once they conflict
+        weights = [flipped, 1.0, 1.0, 1.0]
+        accumulate_gradients(
+            supernet, None, subnets, *batch, step=7, settings=settings_of(phase), world=ALONE, weights=weights
+        )
+        found = gradients(supernet)
+        dot = flipped * sum(torch.sum(largest[name] * others[name]) for name in others)
+        along = min(float(dot / sum(torch.sum(g * g) for g in others.values())), 0.0)
+        conflicts.append(along < 0)
+        wanted = {name: flipped * largest[name] + (1 - along) * others[name] for name in others}
+        assert_equal_gradients(found, {name: wanted[name] for name in found})
+    assert sorted(conflicts) == [False, True]
+
+
+def test_weights_scale_gradients_and_not_losses(
+    space: SearchSpace, supernet: Supernet, batch: tuple[Tensor, Tensor]
+) -> None:
+    phase = phase_of(space, sampling="random", num_subnets=2)
+    subnets = phase.sampler.subnets(7)
+
+    def run(weights: list[float] | None) -> tuple[Tensor, dict[str, Tensor]]:
+        losses = accumulate_gradients(
+            supernet, None, subnets, *batch, step=7, settings=settings_of(phase), world=ALONE, weights=weights
+        )
+        return losses, gradients(supernet)
+
+    (losses, both), (same, doubled) = run(None), run([2.0, 2.0])
+    torch.testing.assert_close(losses, same)
+    assert_equal_gradients(doubled, {name: 2 * gradient for name, gradient in both.items()})
+    _, first = run([1.0, 0.0])
+    _, second = run([0.0, 1.0])
+    assert_equal_gradients(both, {name: first[name] + second[name] for name in both})
+
+
+@pytest.mark.parametrize(("by", "better"), [("best", min), ("worst", max)])
+def test_attentive_sampling_trains_the_rival_with_that_loss(
+    space: SearchSpace, supernet: Supernet, batch: tuple[Tensor, Tensor], by: str, better: Any
+) -> None:
+    phase = phase_of(space, sampling="sandwich", num_subnets=2, attentive={"by": by, "of": 4})
+    drawn = phase.sampler.subnets(7)
+    chosen = choose_subnets(supernet, drawn, *batch, settings=settings_of(phase), world=ALONE)
+    assert [subnet.role for subnet in chosen] == [subnet.role for subnet in drawn] and chosen[:2] == drawn[:2]
+    for before, after in zip(drawn[2:], chosen[2:], strict=True):
+        candidates = [before.architecture, *before.rivals]
+        assert sorted(a.key for a in (after.architecture, *after.rivals)) == sorted(a.key for a in candidates)
+        with torch.no_grad():
+            losses = [
+                label_loss(supernet(resize_batch(batch[0][:4], a.resolution), a), batch[1][:4], 0.1).item()
+                for a in candidates
+            ]
+        assert losses[candidates.index(after.architecture)] == better(losses)
+    assert supernet.training and all(module.training for module in supernet.modules())

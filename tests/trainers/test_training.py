@@ -53,6 +53,13 @@ def weights(run: Path) -> str:
         {"recipe": "random_subnets", "optimizer": {"name": "adamw", "lr": 0.003}, "clip_grad_norm": 1.0},
         {"recipe": "progressive_shrinking", "epochs": 3, "ema_decay": 0.9, "schedule": {"warmup_epochs": 0.5}},
         {"recipe": "progressive_shrinking", "epochs": 3, "optimizer": {"name": "momentum"}, "channels_last": False},
+        {
+            "recipe": "sandwich",
+            "augment": {"random_augment": {}},
+            "mixing": {"mixup": 0.2, "cutmix": 1.0, "probability": 0.8},
+            "class_weights": "balanced",
+            "drop_path": 0.3,
+        },
     ],
 )
 def test_interrupted_training_ends_bit_equal(
@@ -187,7 +194,24 @@ def test_supernet_json_tells_what_it_is(
     assert info["data"]["split_sha256"] == data.split_sha256 and info["data"]["class_names"] == list(data.class_names)
 
 
-def test_dropout_only_where_there_is_a_layer(make_config: MakeConfig, tmp_path: Path) -> None:
-    train(make_config(max_steps=1, dropout=0.3), tmp_path / "dropout")
-    with pytest.raises(UserError, match=r"train\.drop_path: this space has no drop_path layer"):
-        train(make_config(max_steps=1, drop_path=0.1), tmp_path / "drop_path")
+def test_dropout_and_drop_path_only_where_they_do_something(make_config: MakeConfig, tmp_path: Path) -> None:
+    train(make_config(max_steps=1, dropout=0.3, drop_path=0.1), tmp_path / "both")
+    with pytest.raises(UserError, match=r"train\.drop_path: this space has no residual branch"):
+        train(
+            make_config(space={**make_config().space, "depth": [1], "first_channels": 24}, max_steps=1, drop_path=0.1),
+            tmp_path / "none",
+        )
+
+
+def test_settings_that_are_younger_than_a_run(make_config: MakeConfig, tmp_path: Path) -> None:
+    """A run from before there was a setting is the same run while that is off, and another one when it is on."""
+    train(make_config(max_steps=1), tmp_path)
+    described = tmp_path / "supernet.json"
+    info = json.loads(described.read_text())
+    del info["inputs"]["train"]["mixing"], info["inputs"]["data"]["augment"]["trivial_augment"]
+    described.write_text(json.dumps(info))
+    assert is_finished(make_config(max_steps=1), tmp_path)
+    with pytest.raises(UserError, match=r"train\.mixing is None there"):
+        is_finished(make_config(max_steps=1, mixing={"mixup": 0.2}), tmp_path)
+    with pytest.raises(UserError, match=r"data\.augment\.trivial_augment is None there and True here"):
+        is_finished(make_config(max_steps=1, augment={"trivial_augment": True}), tmp_path)

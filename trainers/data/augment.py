@@ -39,6 +39,7 @@ class Column(IntEnum):
     ERASE_RATIO = 19
     ERASE_TOP = 20
     ERASE_LEFT = 21
+    POLICY = 22  # 2 columns
 
 
 def augment(
@@ -52,7 +53,7 @@ def augment(
 ) -> torch.Tensor:
     """Augment and normalise. `mean`, `std`: (C, 1, 1), of pixels scaled to [0, 1], on the images' device.
 
-    `cropped`: the random resized crop was already done while decoding.
+    Policies have changed the images already. `cropped`: the random resized crop was already done while decoding.
     """
     images_BCHW = _shift_and_flip(images_BCHW, uniforms, settings)
     crop = None if cropped else settings.random_resized_crop

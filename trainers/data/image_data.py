@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from search_spaces.common.errors import UserError, unknown_name
 from trainers.data import test_ledger
-from trainers.data.augment import Column, augment, normalise
+from trainers.data.augment import augment, normalise
 from trainers.data.order import EpochOrders, step_uniforms, steps_per_epoch
 from trainers.data.pixels import PixelReader, Request
 from trainers.data.resize import resize_batch
@@ -108,6 +108,12 @@ class ImageData:
         test_ledger.enter_opening(ledger, key=key, split_sha256=self.split_sha256["test"])
         return self._batches(self._partition.test, resolution, batch_size, device)
 
+    def step_images(self, *, step: int, seed: int | None = None, batch_size: int) -> Indices:
+        """Which images of the whole data set are the global batch of `step`, row by row."""
+        seed = self.seed if seed is None else seed
+        chosen = self._orders.step_indices(seed=seed, step=step, batch_size=batch_size, rows=slice(None))
+        return self._partition.train[chosen]
+
     def train_step(
         self, *, step: int, seed: int | None = None, batch_size: int, rows: slice = slice(None), device: Device = "cpu"
     ) -> Batch:
@@ -148,7 +154,7 @@ class ImageData:
                 chosen = self._orders.step_indices(seed=seed, step=step, batch_size=batch_size, rows=rows)
                 uniforms = step_uniforms(seed=seed, step=step, batch_size=batch_size, rows=rows)
                 asked.append((self._partition.train[chosen], uniforms))
-                yield asked[-1][0], uniforms[:, Column.CROP : Column.CROP + 4] if cropped else None
+                yield asked[-1]
 
         mean, std = self._normalisation(device)
         for images in self._pixels.read(requests(), workers):

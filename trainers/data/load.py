@@ -15,6 +15,7 @@ from trainers.data.color import jitters
 from trainers.data.image_data import ImageData
 from trainers.data.order import EpochOrders
 from trainers.data.pixels import MemoryPixels, PixelReader, StreamedPixels
+from trainers.data.policies import find_policy
 from trainers.data.reading import check_all, corrupt_images_error, decode_all
 from trainers.data.sources import SOURCES
 from trainers.data.sources.base import POOL, SourceData
@@ -66,13 +67,14 @@ def _load(settings: DataSettings, *, seed: int, base: Path | None) -> ImageData:
     if failures and settings.on_corrupt == "error":
         raise corrupt_images_error(source.store, failures)
     partition = _divide(source, settings, members, failures)
+    policy = find_policy(settings.augment)
     pixels: PixelReader
     if stream:
-        pixels = StreamedPixels(source.store, settings.workers, settings.augment.random_resized_crop)
+        pixels = StreamedPixels(source.store, settings.workers, settings.augment.random_resized_crop, policy)
     else:
         positions = np.full(len(source.labels), -1, np.int64)
         positions[members] = np.arange(len(members))
-        pixels = MemoryPixels(images, positions)
+        pixels = MemoryPixels(images, positions, policy)
     mean, std = _normalisation(settings, source.store, pixels, partition)
     return ImageData(
         name=settings.name,

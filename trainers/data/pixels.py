@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from search_spaces.common.errors import UserError
+from trainers.data.augment import Column
 from trainers.data.decode import CorruptImage
+from trainers.data.policies import Policy
 from trainers.data.splits import Indices
 from trainers.data.stores import ImageStore
+from trainers.interruption import ignore_stop_requests
 from trainers.settings_data import RandomResizedCropSettings
 
-#: Image indices of a batch, and (batch, 4) random numbers if each is to be randomly cropped while it is decoded.
+#: Image indices of a batch, and for augmentation (batch, NUM_UNIFORMS) random numbers: None leaves the images alone.
 Request: TypeAlias = tuple[Indices, NDArray[np.float32] | None]
+
+_CROP = slice(Column.CROP, Column.CROP + 4)
+_POLICY = slice(Column.POLICY, Column.POLICY + 2)
 
 
 class PixelReader(Protocol):
@@ -40,11 +46,15 @@ class MemoryPixels:
 
     images: torch.Tensor
     positions: Indices
+    policy: Policy | None = None
     crops = False
 
     def read(self, requests: Iterable[Request], workers: int | None = None) -> Iterator[torch.Tensor]:
-        for indices, _ in requests:
-            yield self.images.index_select(0, torch.from_numpy(self.positions[indices]))
+        for indices, uniforms in requests:
+            images = self.images.index_select(0, torch.from_numpy(self.positions[indices]))
+            if self.policy is not None and uniforms is not None:
+                images = self.policy.batch(images, uniforms[:, _POLICY])
+            yield images
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +64,18 @@ class StreamedPixels:
     store: ImageStore
     workers: int
     crop_rule: RandomResizedCropSettings | None
+    policy: Policy | None = None
     crops = True
 
     def read(self, requests: Iterable[Request], workers: int | None = None) -> Iterator[torch.Tensor]:
         workers = self.workers if workers is None else workers
         loader: DataLoader[Any] = DataLoader(
-            _Decoded(self.store, self.crop_rule),
+            _Decoded(self.store, self.crop_rule, self.policy),
             batch_sampler=_Plan(requests),
             num_workers=workers,
             collate_fn=_collate,
             prefetch_factor=4 if workers else None,
+            worker_init_fn=ignore_stop_requests,
             generator=torch.Generator(),  # its own: the trainer's random state must not depend on when data are read
         )
         for batch in loader:
@@ -93,17 +105,19 @@ class _Plan:
 
 
 class _Decoded(Dataset[Any]):
-    def __init__(self, store: ImageStore, crop_rule: RandomResizedCropSettings | None) -> None:
-        self.store, self.crop_rule = store, crop_rule
+    def __init__(self, store: ImageStore, crop_rule: RandomResizedCropSettings | None, policy: Policy | None) -> None:
+        self.store, self.crop_rule, self.policy = store, crop_rule, policy
 
     def __getitem__(self, item: tuple[int, NDArray[np.float32] | None]) -> NDArray[np.uint8] | _Failure:
         index, uniforms = item
         try:
             if uniforms is None or self.crop_rule is None:
-                return self.store.read(index)
-            return self.store.read_crop(index, self.crop_rule, uniforms)
+                image = self.store.read(index)
+            else:
+                image = self.store.read_crop(index, self.crop_rule, uniforms[_CROP])
         except CorruptImage as error:
             return _Failure(self.store.name(index), str(error))
+        return image if self.policy is None or uniforms is None else self.policy.image(image, uniforms[_POLICY])
 
 
 def _collate(images: list[NDArray[np.uint8] | _Failure]) -> torch.Tensor | _Failure:

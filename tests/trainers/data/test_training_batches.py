@@ -25,6 +25,7 @@ ALL = {
     "color_jitter": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1},
     "erase": {"probability": 0.5},
     "random_resized_crop": {},
+    "random_augment": {"num_ops": 2, "magnitude": 9},
 }
 SMALL = {"num_classes": 3, "num_images": 60, "image_size": 13}
 
