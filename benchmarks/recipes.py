@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def report(recipes: list[Cell], results: Path, figure: Path | None) -> str:
-    """The tables of what is done; kept as report.md and summary.json beside the results, with the figure."""
+    """The tables of what is done; kept in the folder report of the results, with the figure."""
     setting = recipes[0].setting
     trained = finished_recipes(recipes, results)
     if not trained:
@@ -65,13 +65,13 @@ def report(recipes: list[Cell], results: Path, figure: Path | None) -> str:
     alone = finished_networks(alone_cells(setting), results, "alone")
     finetuned = []
     for label in dict.fromkeys(cell.label for cell in recipes):
-        sources = [cell for cell in recipes if cell.label == label]
+        sources = [cell for cell in recipes if cell.label == label and dict(cell.space) == dict(setting.space)]
         found = finished_networks(finetune_cells(setting, sources), results, label)
         finetuned += [] if found is None else [found]
     summary = summarise(trained, alone, finetuned, reference=setting.reference)
     text = recipes_table(summary) + "\n" + alone_table(summary)
-    write_json(results / "summary" / "summary.json", summary)
-    write_text(results / "summary" / "report.md", text)
+    write_json(results / "report" / "summary.json", summary)
+    write_text(results / "report" / "tables.md", text)
     if figure is not None:
         draw(trained, alone, figure, reference=setting.reference)
     return text

@@ -48,6 +48,11 @@ class Cell:
         return f"{prefix}{self.label}-seed{self.seed}"
 
     @property
+    def epochs(self) -> float:
+        phases = self.train.get("phases")
+        return float(sum(phase["epochs"] for phase in phases) if phases else self.train["epochs"])
+
+    @property
     def inputs(self) -> dict[str, Any]:
         """All that decides the result, as JSON. Only what is set: a new setting of the trainer, left at its default,
         changes no result.

@@ -9,6 +9,7 @@ from benchmarks.training.budget import KnownBudgets, fixed_macs
 from benchmarks.training.cell import Cell
 from benchmarks.training.recipe_list import Recipes
 from benchmarks.training.setting import Setting
+from search_spaces.common.errors import UserError
 
 
 def recipe_cells(setting: Setting, recipes: Recipes, budgets: KnownBudgets) -> list[Cell]:
@@ -60,11 +61,16 @@ def alone_cells(setting: Setting) -> list[Cell]:
 
 
 def finetune_cells(setting: Setting, sources: list[Cell]) -> list[Cell]:
-    """The networks that are trained alone, taken from each of the supernets `sources` and trained on for a while."""
+    """The networks that are trained alone, taken from each of the supernets `sources` and trained on for a while.
+
+    Raises `UserError` for a supernet of another space, which does not hold them.
+    """
     epochs, distillation = setting.epochs * setting.finetune_share, setting.finetune_distillation
     phase: dict[str, Any] = {"name": "finetune", "epochs": epochs, "sampling": "largest", "distillation": distillation}
     cells = []
     for source in sources:
+        if dict(source.space) != dict(setting.space):
+            raise UserError(f"{source.label} has a space of its own, without the networks that are trained alone")
         for architecture in alone_architectures(setting, setting.build_space()):
             space = {**source.space, "restrict": only(architecture)}
             built, teacher = setting.build_space(space), distillation == "teacher"

@@ -17,8 +17,8 @@ _RESAMPLES = 4000
 
 
 def trapezoid_weights(macs: npt.ArrayLike) -> Floats:
-    """(num,) weights, of sum 1, such that the weighted sum of accuracies is their mean over log MACs: the area under the
-    piecewise linear curve through the points, divided by the range of log MACs. `macs` in any order.
+    """(num,) weights, of sum 1, such that the weighted sum of accuracies is their mean over log MACs: the area under
+    the piecewise linear curve through the points, divided by the range of log MACs. `macs` in any order.
     """
     places = np.log(np.asarray(macs, dtype=np.float64))
     order = np.argsort(places, kind="stable")
@@ -36,7 +36,7 @@ def area(macs: npt.ArrayLike, accuracies: npt.ArrayLike) -> float:
 
 
 def mean_over_seeds(values: Sequence[float]) -> Estimate:
-    """Mean of independent trainings, and Student's interval for it (no bounds from one training: both are the value)."""
+    """Mean of independent trainings, and Student's interval for it (of one training: the value itself)."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return Estimate(mean, mean, mean)
@@ -47,9 +47,9 @@ def mean_over_seeds(values: Sequence[float]) -> Estimate:
 def difference(first: npt.ArrayLike, second: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Estimate:
     """Weighted mean over architectures of (mean of `first` over its seeds - mean of `second` over its seeds).
 
-    `first` and `second` are (num_seeds, num_architectures), each with its own number of seeds, of the same architectures
-    in the same order; `weights` (num_architectures,), equal ones left out. The percentile bootstrap interval resamples
-    architectures (the same for both) and the seeds of each side: what another choice of both would give.
+    `first` and `second` are (num_seeds, num_architectures), each with its own number of seeds, of the same
+    architectures in the same order; `weights` (num_architectures,), left out: equal ones. The percentile bootstrap
+    interval resamples architectures (the same for both) and the seeds of each side: what another choice would give.
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     num = a.shape[1]

@@ -10,8 +10,8 @@ from predictors.statistics import Estimate, Floats, estimate, kendall_tau
 
 
 def mean_tau(rankings: npt.ArrayLike, truth: npt.ArrayLike) -> Estimate:
-    """Kendall's tau-b of each row of `rankings` (num_rankings, num) with `truth` (num,), mean over the rows; the bootstrap
-    interval resamples networks.
+    """Kendall's tau-b of each row of `rankings` (num_rankings, num) with `truth` (num,), mean over the rows; the
+    bootstrap interval resamples networks.
     """
     statistics = [kendall_tau(row, truth) for row in np.atleast_2d(np.asarray(rankings, dtype=np.float64))]
 

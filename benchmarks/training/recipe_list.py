@@ -1,4 +1,4 @@
-"""The recipes that are compared: what each sets in the `train` section and, where it needs to, in the `space` section."""
+"""The recipes that are compared: what each sets in the sections `train` and, where it needs to, `space`."""
 
 from __future__ import annotations
 

@@ -55,9 +55,8 @@ def finished_recipes(cells: Sequence[Cell], results: Path) -> list[Trained]:
 
 
 def finished_networks(cells: Sequence[Cell], results: Path, label: str) -> Trained | None:
-    """Cells of one network each as if they were one: the networks and seeds for which all are finished.
-
-    A network that lacks a seed is left out, unless that seed has none at all.
+    """Cells of one network each as if they were one, by rising MACs: of the seeds with the most finished networks, the
+    networks that all of these have.
     """
     done = {(cell.seed, cell.evaluated[0].key): cell for cell in cells if cell.is_done(results)}
     keys = list(dict.fromkeys(cell.evaluated[0].key for cell in cells))
@@ -68,6 +67,8 @@ def finished_networks(cells: Sequence[Cell], results: Path, label: str) -> Train
     if not keys:
         return None
     rows = [[_read(done[seed, key], results) for key in keys] for seed in seeds]
+    order = np.argsort([found["evaluations"][0]["macs"] for found in rows[0]], kind="stable")
+    rows = [[row[place] for place in order] for row in rows]
     merged = [
         {
             "evaluations": [found["evaluations"][0] for found in row],

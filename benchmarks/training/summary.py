@@ -59,10 +59,10 @@ def _beside_alone(trained: Trained, alone: Trained, finetuned: Trained | None) -
         "tau": asdict(mean_tau(subnets, truth)),
         "break_even_devices": _break_even(trained.macs, alone.macs),
     }
-    if finetuned is not None and finetuned.keys == alone.keys:
+    if finetuned is not None and set(alone.keys) <= set(finetuned.keys):
         entry |= {
-            "finetuned_minus_alone": asdict(difference(finetuned.accuracies, alone.accuracies)),
-            "finetuned_tau": asdict(mean_tau(finetuned.accuracies, truth)),
+            "finetuned_minus_alone": asdict(difference(finetuned.of(alone.keys), alone.accuracies)),
+            "finetuned_tau": asdict(mean_tau(finetuned.of(alone.keys), truth)),
             "finetuned_epochs": finetuned.epochs,
             "finetuned_break_even_devices": _break_even(trained.macs, alone.macs - finetuned.macs),
         }

@@ -16,11 +16,17 @@ def recipes_table(summary: Mapping[str, Any]) -> str:
     ]
     for entry in summary["recipes"]:
         spent = " + ".join(f"{entry[f'{part}_macs'] / 1e12:.2f}" for part in _PARTS)
-        lines.append(
-            f"| {entry['label']} | {entry['epochs']:.1f} | {len(entry['seeds'])} | {_percent(entry['area'], entry['seeds'])} "
-            f"| {_points(entry.get('area_minus_reference'))} | {100 * entry['smallest']:.1f} | {100 * entry['largest']:.1f} "
-            f"| {100 * entry['mean']:.1f} | {spent} | {entry['cpu_hours']:.2f} |"
-        )
+        cells = [
+            entry["label"],
+            f"{entry['epochs']:.1f}",
+            str(len(entry["seeds"])),
+            _percent(entry["area"], entry["seeds"]),
+            _points(entry.get("area_minus_reference")),
+            *(f"{100 * entry[part]:.1f}" for part in ("smallest", "largest", "mean")),
+            spent,
+            f"{entry['cpu_hours']:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -30,11 +36,11 @@ def alone_table(summary: Mapping[str, Any]) -> str:
     if alone is None:
         return "No network was trained alone yet.\n"
     lines = [
-        f"{alone['num']} networks trained alone for {alone['epochs']:g} epochs, {len(alone['seeds'])} seeds: mean accuracy "
-        f"{100 * alone['mean']:.2f} %, {alone['macs_each'] / 1e12:.2f} x 10^12 MACs and "
+        f"{alone['num']} networks trained alone for {alone['epochs']:g} epochs, {len(alone['seeds'])} seeds: "
+        f"mean accuracy {100 * alone['mean']:.2f} %, {alone['macs_each'] / 1e12:.2f} x 10^12 MACs and "
         f"{60 * alone['cpu_hours_each']:.1f} CPU minutes each.",
         "",
-        "| recipe | subnets as they are minus alone | fine-tuned minus alone | tau | break-even, networks | fine-tuned |",
+        "| recipe | subnets minus alone | fine-tuned minus alone | tau | break-even, networks | fine-tuned |",
         "|---|---|---|---|---:|---:|",
     ]
     for entry in summary["recipes"]:
