@@ -14,7 +14,19 @@ from ofa.console import emit
 from search_spaces.common.errors import Infeasible, Stopped, UserError
 
 #: in the order of the workflow, which is the order of `ofa --help`
-COMMANDS = ("run", "spaces", "train", "measure", "validate", "records", "fit", "search", "export", "report")
+COMMANDS = (
+    "run",
+    "spaces",
+    "train",
+    "measure",
+    "validate",
+    "records",
+    "fit",
+    "search",
+    "finetune",
+    "export",
+    "report",
+)
 
 #: `ofa import NAME`: what can be brought from published once-for-all networks
 IMPORTS: tuple[str, ...] = ("checkpoint", "subnet", "table", "predictor")

@@ -37,8 +37,8 @@ def get_space(
     """The space `settings["name"]`, with the other keys of `settings` put over its preset.
 
     `get_space({"name": "ofa_mobilenet_v3", "width_mult": 0.5, "resolution": [160, 192]}, num_classes=10)`. The key
-    `restrict` keeps a part of its networks, as `SearchSpace.restrict` does. Raises `UserError` for an unknown name or
-    key, and for values the family does not take.
+    `restrict` takes options away, as `SearchSpace.restrict` does. Raises `UserError` for an unknown name or key, and
+    for values the family does not take.
     """
     if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):
         raise UserError(
@@ -49,20 +49,19 @@ def get_space(
     overrides = {k: v for k, v in settings.items() if k not in ("name", "restrict")}
     merged = {k: v for k, v in preset.items() if k != "family"} | overrides
     space = _build(name, preset["family"], merged, num_classes, in_channels, file=file, key=key)
-    if "restrict" not in settings:
-        return space
-    if not _is_restriction([settings["restrict"]]):
+    return space if "restrict" not in settings else _restricted(space, settings["restrict"], file, f"{key}.restrict")
+
+
+def _restricted(space: SearchSpace, allowed: Any, file: object, key: str) -> SearchSpace:
+    if not _is_restriction([allowed]):
         raise UserError(
-            "is a mapping of genes or groups to the values they keep",
-            file=_text(file),
-            key=f"{key}.restrict",
-            value=settings["restrict"],
-            hint="As in {depth: [2, 3], kernel.0: [3]}",
+            "is a mapping of options", file=_text(file), key=key, value=allowed, hint="Such as {kernel: [3, 5]}"
         )
     try:
-        return space.restrict(settings["restrict"])
+        return space.restrict(allowed)
     except UserError as error:
-        raise UserError(f"{error}", file=_text(file), key=f"{key}.restrict") from None
+        told = key if error.key is None else f"{key}.{error.key}"
+        raise UserError(error.message, file=_text(file), key=told, value=error.value, hint=error.hint) from None
 
 
 def space_from_description(description: Any, *, file: object = None) -> SearchSpace:
@@ -116,7 +115,7 @@ def _build(
     return SearchSpace(
         name=name,
         family=family,
-        settings=parsed.model_dump(mode="json"),
+        settings=parsed.model_dump(mode="json", exclude_none=True),  # an option left out is no part of the identity
         num_classes=num_classes,
         in_channels=in_channels,
         genome=blueprint.genome,

@@ -18,8 +18,8 @@ from search_spaces.space import SearchSpace
 class Supernet(nn.Module):
     """A function of (images, architecture), without a hidden active state.
 
-    One elastic block per slot of `space`, each as wide as its widest operator; a restricted space has only what its
-    own networks need. Architectures of its sub-spaces are architectures of it.
+    One elastic block per slot of `space` that any of its networks has, each as wide as its widest operator. Only
+    architectures of `space` run: of a restricted one, the supernet holds no more than its networks need.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -28,8 +28,9 @@ class Supernet(nn.Module):
         self.slots = nn.ModuleDict()
         for slot in space.slots:
             operators = space.slot_operators(slot)
-            if operators:  # a restricted space may have slots that no network uses
-                self.slots[slot.name] = ELASTIC[type(operators[0])](operators)
+            if not operators:
+                continue  # beyond the depths that are left
+            self.slots[slot.name] = ELASTIC[type(operators[0])](operators)
         initialize(self)
         self._layers: dict[tuple[str, Operator], tuple[Any, nn.Module]] = {}
         self._tensors: dict[str, list[dict[str, Any]]] = {}

@@ -45,7 +45,7 @@ def two_steps_on_synthetic_images(path: Path) -> RunConfig:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config_trains_two_steps(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = two_steps_on_synthetic_images(path)
-    monkeypatch.setattr("trainers.training._evaluation_due", lambda *_: False)  # whole splits at 224 px: minutes
+    monkeypatch.setattr("trainers.milestones.evaluation_due", lambda *_: False)  # whole splits at 224 px: minutes
     train(config, tmp_path)
     loaded = load_supernet(tmp_path)
     assert loaded.info["step"] == 2

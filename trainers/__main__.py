@@ -1,4 +1,4 @@
-"""`python -m trainers CONFIG [--set a.b=c ...] [--run-dir DIR]`, alone or under torchrun."""
+"""`python -m trainers CONFIG [--set a.b=c ...] [--run-dir DIR] [--alone ARCH]`, as one process or under torchrun."""
 
 from __future__ import annotations
 
@@ -19,11 +19,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override a value of the config")
     # `--run` alone would be taken by torchrun as the start of an option of its own.
     parser.add_argument("--run-dir", "--run", type=Path, help="run folder (default: runs/NAME)")
+    parser.add_argument("--alone", metavar="ARCH", help="train this one network from scratch, into RUN/alone/KEY")
     options = parser.parse_args(arguments)
     try:
-        from trainers.command import train_from_file
+        from trainers.command import train_alone, train_from_file
 
-        train_from_file(options.config, options.set, options.run_dir)
+        if options.alone is None:
+            train_from_file(options.config, options.set, options.run_dir)
+        else:
+            _, score = train_alone(options.config, options.set, options.run_dir, options.alone)
+            if score:
+                accuracy = {name: found["accuracy"] for name, found in score["selection"].items()}
+                print(f"{score['key']} alone: selection accuracy {accuracy}")
     except UserError as error:
         rank = os.environ.get("RANK", "0")
         print(f"error: {error}" if rank == "0" else f"error on rank {rank}: {error}", file=sys.stderr)

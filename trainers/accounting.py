@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces import Architecture, SearchSpace
+from search_spaces.costs import CostTable
 from trainers.phases import Phase, Plan
 from trainers.sampler import Subnet
 from trainers.sharing import shared_starts
@@ -53,6 +54,8 @@ class StepCosts:
     micro_batch: int
     limit: Callable[[Architecture], int] | None = None
     """How many first operators may be shared, where random layers forbid it; see `shared_starts`."""
+    teacher_space: SearchSpace | None = None
+    """The space whose largest network is the teacher, where training came with one; else that of the first phase."""
     _prefixes: dict[Architecture, tuple[int, ...]] = field(default_factory=dict)
 
     def of(self, phase: Phase, subnets: Sequence[Subnet]) -> Macs:
@@ -90,12 +93,19 @@ class StepCosts:
         return self._prefixes[architecture]
 
     def _teacher(self, resolution: int) -> int:
-        first = self.plan.phases[0].space
-        (largest,) = first.decode(first.largest())
-        return self._through(Architecture({**largest.values, "resolution": resolution}))[-1]
+        largest, costs = self._teacher_network
+        architecture = Architecture({**largest.values, "resolution": resolution})
+        return int(costs.evaluate(costs.genome.encode([architecture]))[0])
 
     @cached_property
-    def _macs(self) -> Any:
+    def _teacher_network(self) -> tuple[Architecture, CostTable]:
+        """The teacher at some resolution, and the MACs of networks of its space at any."""
+        space = self.teacher_space or self.plan.phases[0].space
+        (largest,) = space.decode(space.largest())
+        return largest, (self.teacher_space or self.space).cost("macs")
+
+    @cached_property
+    def _macs(self) -> CostTable:
         return self.space.cost("macs")
 
 

@@ -142,7 +142,7 @@ def _phase_settings(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseS
             )
             for phase in recipe
         )
-    if chosen[0].distillation == "teacher":
+    if chosen[0].distillation == "teacher" and (settings.init is None or settings.init.run is None):
         raise UserError(
             "the first phase has no teacher: its own largest subnet becomes the teacher of later phases",
             key="train.phases.0.distillation",

@@ -14,6 +14,7 @@ from pydantic import Field
 from search_spaces.common.errors import UserError
 from search_spaces.common.settings import Settings, apply_overrides, load_yaml, parse_settings
 from trainers.settings_data import DataSettings
+from trainers.settings_init import InitSettings
 from trainers.settings_mixing import MixingSettings
 from trainers.settings_phase import PhaseSettings
 
@@ -101,6 +102,7 @@ class TrainSettings(Settings):
     """A loss this many times above what is usual, and above half as many times that of guessing, stops the run."""
     eval_every: float | None = Field(None, gt=0)
     log_every: int = Field(20, ge=1)
+    init: InitSettings | None = None
 
     @pydantic.field_validator("recipe")
     @classmethod
@@ -166,6 +168,11 @@ class TrainSettings(Settings):
         return self
 
     @property
+    def total_epochs(self) -> float:
+        """Epochs of the whole plan: those of explicit phases, or of the recipe."""
+        return self.epochs if self.phases is None else sum(phase.epochs for phase in self.phases)
+
+    @property
     def group_size(self) -> int:
         """Images per forward and backward pass."""
         return self.micro_batch or self.batch_size
@@ -201,11 +208,13 @@ def load_training_config(path: Path | str, overrides: Sequence[str] = ()) -> Tra
 
 def training_inputs(config: TrainingConfig) -> dict[str, Any]:
     """What decides the trained weights, as JSON: two configs with equal inputs train the same supernet."""
+    init = config.train.init
+    start = {} if init is None else {"init": {"sha256": init.pinned().sha256}}
     return {
         "seed": config.seed,
         "space": config.space,
         "data": config.data.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude=_incidental(config.train)),
+        "train": config.train.model_dump(mode="json", exclude=_incidental(config.train) | {"init"}) | start,
     }
 
 

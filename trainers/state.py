@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +35,18 @@ class TrainingState:
     ema: ModelEmaV3 | None
     teacher: nn.Module | None
 
-    def __init__(self, supernet: Supernet, plan: Plan, settings: TrainSettings, *, teacher_file: Path) -> None:
+    def __init__(
+        self,
+        supernet: Supernet,
+        plan: Plan,
+        settings: TrainSettings,
+        *,
+        teacher_file: Path,
+        first_teacher: nn.Module | None = None,
+    ) -> None:
         freeze_running_statistics(supernet)
         self.supernet, self.plan, self.settings, self.teacher_file = supernet.train(), plan, settings, teacher_file
-        self.teacher = None
+        self.teacher, self.first_teacher = None, first_teacher
         self.parameters = list(supernet.parameters())
         self._prepare(plan.phases[0])
 
@@ -47,10 +56,14 @@ class TrainingState:
         return self.supernet if self.ema is None else self.ema.module
 
     def begin_phase(self, phase: Phase, *, writes: bool) -> None:
-        """Go over into `phase`. Where `writes`, the first phase's largest subnet is saved as their teacher."""
+        """Go over into `phase`. Where `writes`, the teacher is saved: the network that training came with, or else the
+        first phase's largest subnet.
+        """
         if phase.index == 0:
+            if self.first_teacher is not None and self.plan.needs_teacher() and writes:
+                write_tensors(self.teacher_file, self.first_teacher.state_dict())
             return
-        if phase.index == 1 and self.plan.needs_teacher() and writes:
+        if phase.index == 1 and self.first_teacher is None and self.plan.needs_teacher() and writes:
             write_tensors(self.teacher_file, self._teacher_network().state_dict())
         if phase.settings.continues:
             return
@@ -141,6 +154,8 @@ class TrainingState:
         self.ema = make_ema(self.supernet, self.settings)
 
     def _teacher_network(self) -> nn.Module:
+        if self.first_teacher is not None:
+            return copy.deepcopy(self.first_teacher)
         first = self.plan.phases[0].space
         (largest,) = first.decode(first.largest())
         return self.result.extract(largest)

@@ -33,6 +33,7 @@ from trainers.optim import has_random_layers, set_learning_rate, set_regularisat
 from trainers.phases import Phase, Plan, make_plan
 from trainers.run_log import RunLog
 from trainers.settings import TrainingConfig, training_inputs
+from trainers.start import Start, announce, load_start
 from trainers.state import TrainingState
 from trainers.step import StepSettings, accumulate_gradients, choose_subnets, shareable_operators
 
@@ -46,6 +47,7 @@ def train(config: TrainingConfig, run: Path) -> None:
     asks any process to stop.
     """
     run = Path(run)
+    config = _pinned(config)
     if is_finished(config, run):
         return
     with StopRequests() as requests, join_world(config.train.device, requests) as world:
@@ -91,16 +93,21 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
     if world.is_first:
         remove_leftovers(run)
         remove_leftovers(checkpoints)
-    state = _fresh_state(config, space, plan, checkpoints, world)
+    state, initial = _fresh_state(config, space, plan, checkpoints, world)
     watch = LossWatch(num_classes=data.num_classes, factor=settings.max_loss_factor)
     start, ledger = _resume(state, watch, config, data, checkpoints, world)
+    if initial is not None and start == 0 and world.is_first:
+        announce(initial, run)
+    teacher_space = None if initial is None else initial.teacher_space
     limit = shareable_operators(state.supernet) if has_random_layers(state.supernet) else None
-    costs = StepCosts(space, plan, settings.batch_size, settings.group_size, limit)
+    costs = StepCosts(space, plan, settings.batch_size, settings.group_size, limit, teacher_space)
     log = RunLog(
         run, watch, start=start, every=settings.log_every, batch_size=settings.batch_size, writes=world.is_first
     )
     due = CheckpointClock(settings)
     described = {"data": data.description(), "seed": config.seed, "inputs": training_inputs(config)}
+    if initial is not None:
+        described["start"] = initial.facts
     evaluations = Evaluations(config, plan, data, log, world, checkpoints=checkpoints, start=start, described=described)
     stream = data.training_stream(
         start_step=start,
@@ -190,13 +197,25 @@ def _finish(
 
 def _fresh_state(
     config: TrainingConfig, space: SearchSpace, plan: Plan, checkpoints: Path, world: World
-) -> TrainingState:
+) -> tuple[TrainingState, Start | None]:
+    """The state before the first step, and the start weights that went into it, if any."""
     supernet = build_supernet(space, seed=config.seed)
+    initial = None if config.train.init is None else load_start(supernet, config.train.init)
     set_regularisation(supernet, config.train)
     supernet.to(world.device)
     if config.train.channels_last:
         supernet.to(memory_format=torch.channels_last)
-    return TrainingState(supernet, plan, config.train, teacher_file=checkpoints / "teacher.safetensors")
+    first_teacher = None if initial is None or initial.teacher is None else initial.teacher.to(world.device)
+    teacher_file = checkpoints / "teacher.safetensors"
+    return TrainingState(supernet, plan, config.train, teacher_file=teacher_file, first_teacher=first_teacher), initial
+
+
+def _pinned(config: TrainingConfig) -> TrainingConfig:
+    """The config with the hash of its start weights, so that they are read once."""
+    init = config.train.init
+    if init is None:
+        return config
+    return config.model_copy(update={"train": config.train.model_copy(update={"init": init.pinned()})})
 
 
 def _resume(

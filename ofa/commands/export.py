@@ -12,13 +12,21 @@ from ofa.console import JsonFlag, emit
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder with a trained supernet.")],
-    architecture: Annotated[str, typer.Argument(metavar="ARCH", help="An architecture as JSON, or a budget's name.")],
+    architecture: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARCH", help="An architecture as JSON, a key, a budget's name, or a folder of `ofa finetune`."
+        ),
+    ],
     formats: Annotated[
         str | None, typer.Option("--format", help="Forms, comma-separated; left out: those of the config.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The folder to make; left out: RUN/exports/NAME.")
     ] = None,
+    finetuned: Annotated[
+        bool, typer.Option("--finetuned", help="The network that `ofa finetune` left in RUN/finetuned/KEY.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Export any subnet of a run: weights, architecture and deployable files that were checked against each other.
@@ -30,7 +38,9 @@ def export(
 
     forms = [name.strip() for name in formats.split(",") if name.strip()] if formats is not None else None
     config = load_run_config(run)
-    folder, report = export_architecture(run, config, architecture, forms=forms, out=output, quiet=json)
+    folder, report = export_architecture(
+        run, config, architecture, forms=forms, out=output, finetuned=finetuned, quiet=json
+    )
     if json:
         emit({"folder": str(folder), **report})
         return

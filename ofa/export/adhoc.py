@@ -1,30 +1,47 @@
-"""`ofa export RUN ARCH`: any network of a run's supernet, by file or as the winner of a budget."""
+"""`ofa export RUN ARCH`: any network of a run's supernet, by file, key or budget, as it is or fine-tuned."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ofa.export.export import export_network
+from ofa.export.finetune import FILE as TUNED
+from ofa.export.finetune import FOLDER as TUNED_FOLDER
+from ofa.export.finetune import load_finetuned
 from ofa.export.forms.registry import get_form
 from ofa.export.search_file import FILE, read_search
 from ofa.export.session import ExportSession
 from ofa.export.settings import ExportSettings
 from ofa.export.winners import budget_facts, search_facts
-from search_spaces import Architecture
+from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError, unknown_name
-from search_spaces.common.files import read_json, remove_leftovers
+from search_spaces.common.files import remove_leftovers
 from search_spaces.common.settings import parse_settings
+from trainers.architectures import find_architecture, read_architecture
 
 if TYPE_CHECKING:
     from ofa.config import RunConfig
 
+#: the key of an architecture
+_KEY = re.compile("[0-9a-f]{12}")
+
 
 def export_architecture(
-    run: Path, config: RunConfig, which: str, *, forms: list[str] | None, out: Path | None, quiet: bool = False
+    run: Path,
+    config: RunConfig,
+    which: str,
+    *,
+    forms: list[str] | None,
+    out: Path | None,
+    finetuned: bool = False,
+    quiet: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
-    """Export the architecture in the file `which`, or the winner of the budget called so; (folder, export report).
+    """Export the architecture that `which` means (a file, a budget's name, a key on record); (folder, export report).
 
+    With `finetuned` the network is the one in RUN/finetuned/KEY; `which` may also be another folder of a fine-tuning.
     Without `out` the folder is `RUN/exports/NAME`. The test split is not read: choosing among networks by it would
     spoil it. A network that a finished run scored shows that score.
     """
@@ -34,11 +51,22 @@ def export_architecture(
             get_form(form, key="--format")
         settings = parse_settings(ExportSettings, {**settings.model_dump(), "forms": forms}, prefix="--format")
     session = ExportSession(run, config, quiet)
-    name, architecture, facts = _find(run, which)
-    session.space.encode([architecture], file=which)
-    network, finetuning = (
-        session.winner(architecture) if "search" in facts else (session.specialized(architecture), None)
-    )
+    facts: dict[str, Any] = {}
+    finetuning: dict[str, Any] | None = None
+    tuned = Path(which) if (Path(which) / TUNED).exists() else None
+    if tuned is not None:
+        architecture, network, outcome = load_finetuned(session, tuned)
+        name, finetuning = f"{architecture.key}-finetuned", asdict(outcome)
+    else:
+        name, architecture, facts = _find(run, which, session.space)
+        session.space.encode([architecture], file=which)
+        if finetuned:
+            _, network, outcome = load_finetuned(session, run / TUNED_FOLDER / architecture.key)
+            name, finetuning = f"{name}-finetuned", asdict(outcome)
+        elif "search" in facts:
+            network, finetuning = session.winner(architecture)
+        else:
+            network = session.specialized(architecture)
     job = session.job(name, architecture, network, read_test=False, facts={**facts, "finetuning": finetuning})
     folder = out if out is not None else run / "exports" / name
     _check_replaceable(folder)
@@ -46,19 +74,14 @@ def export_architecture(
     return folder, export_network(job, out=folder, settings=settings, quiet=quiet)
 
 
-def read_architecture(path: Path) -> Architecture:
-    """An architecture as JSON, alone or under the key `architecture` of an export, a record or a winner."""
-    data = read_json(path, "architecture file")
-    if isinstance(data, dict) and isinstance(data.get("architecture"), dict):
-        data = data["architecture"]
-    return Architecture.from_json(data, file=path)
-
-
-def _find(run: Path, which: str) -> tuple[str, Architecture, dict[str, Any]]:
+def _find(run: Path, which: str, space: SearchSpace) -> tuple[str, Architecture, dict[str, Any]]:
     """(name, architecture, what the search says about it)."""
     path = Path(which)
     if path.suffix == ".json" or path.exists():
         architecture = read_architecture(path)
+        return architecture.key, architecture, {}
+    if which in ("largest", "smallest") or _KEY.fullmatch(which):
+        architecture = find_architecture(which, space, run)
         return architecture.key, architecture, {}
     if not (run / FILE).exists():
         raise UserError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch.fx import GraphModule
 
 from ofa.export.export import ExportJob
-from ofa.export.finetune import finetune
+from ofa.export.finetune import FinetuneSettings, finetune
 from ofa.search.costs import run_tables
 from search_spaces import Architecture, SearchSpace
 from search_spaces.costs import CostTable
@@ -62,21 +62,9 @@ class ExportSession:
 
     def winner(self, architecture: Architecture) -> tuple[GraphModule, dict[str, Any] | None]:
         """The network to export, fine-tuned if the config says so, and what fine-tuning did."""
-        network = self.specialized(architecture)
         if not self.config.export.finetune_epochs:
-            return network, None
-        largest = self.largest
-        tuned, outcome = finetune(
-            network,
-            self.specialized(largest),
-            self.data,
-            self.config.export,
-            resolution=architecture.resolution,
-            teacher_resolution=largest.resolution,
-            seed=self.config.seed,
-            cache=self.run / "finetuned",
-            quiet=self.quiet,
-        )
+            return self.specialized(architecture), None
+        tuned, outcome = finetune(self, architecture, FinetuneSettings.of(self.config.export))
         return tuned, asdict(outcome)
 
     def job(

@@ -136,6 +136,8 @@ def _training(found: Sources) -> dict[str, Any]:
     loss: dict[str, list[list[float]]] = {}
     phases: list[dict[str, Any]] = []
     for line in found.training:
+        if line.get("kind") == "start":
+            continue  # the start weights, before the first phase
         step = line.get("step", 0)
         if not phases or phases[-1]["name"] != line.get("phase"):
             phases.append({"name": line.get("phase"), "step": step})

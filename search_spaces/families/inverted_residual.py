@@ -52,6 +52,10 @@ class InvertedResidualSettings(Settings):
     first_stride: Positive = 1
     widths: tuple[Positive, ...]
     strides: tuple[Positive, ...]
+    max_depths: tuple[Positive, ...] | None = None
+    """The most blocks each stage may have, where that is less than `depth` says; options of `depth` beyond it are left
+    out, and a restriction of the group `depth` leaves such a stage alone.
+    """
     feature_channels: Positive = 1280
     dropout: Dropout = 0.1
 
@@ -76,10 +80,18 @@ class InvertedResidualSettings(Settings):
     def _consistent(self) -> InvertedResidualSettings:
         for key in self.per_stage:
             check_per_stage(key, getattr(self, key), len(self.widths))
+        if self.max_depths is not None:
+            check_per_stage("max_depths", self.max_depths, len(self.widths))
+            if min(self.max_depths) < min(self.depth):
+                raise ValueError(f"max_depths leaves a stage no option of depth: the least is {min(self.depth)}")
         if self.stem_kernel % 2 == 0:
             raise ValueError("stem_kernel must be odd")
         check_resolution(self.resolution, math.prod(self.strides) * self.stem_stride * self.first_stride)
         return self
+
+    def depths(self, stage: int) -> tuple[int, ...]:
+        """The options of the number of blocks of a stage (from 0)."""
+        return self.depth if self.max_depths is None else tuple(d for d in self.depth if d <= self.max_depths[stage])
 
     def width(self, channels: int) -> int:
         """`channels` as wide as this network has them."""

@@ -41,6 +41,8 @@ class MobileNetV3Settings(InvertedResidualSettings):
     def _coupled(self) -> MobileNetV3Settings:
         if self.coupling == "compound" and len(self.depth) != len(self.expand):
             raise ValueError("coupling: compound pairs depth with expand, so both need the same number of options")
+        if self.coupling == "compound" and self.max_depths is not None:
+            raise ValueError("coupling: compound pairs depth with expand, which max_depths would take apart")
         return self
 
 
@@ -48,7 +50,10 @@ def build(settings: MobileNetV3Settings, num_classes: int, in_channels: int) -> 
     """Genome and slots of the family under `settings`."""
     s = settings
     per_stage = zip(s.widths, s.strides, s.activations, s.squeeze_excite, strict=True)
-    stages = [Stage(s.width(width), stride, s.depth, act, se) for width, stride, act, se in per_stage]
+    stages = [
+        Stage(s.width(width), stride, s.depths(number), act, se)
+        for number, (width, stride, act, se) in enumerate(per_stage)
+    ]
     body = trunk(
         s,
         stages,

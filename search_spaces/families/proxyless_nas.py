@@ -33,7 +33,7 @@ class ProxylessNASSettings(InvertedResidualSettings):
 def build(settings: ProxylessNASSettings, num_classes: int, in_channels: int) -> Blueprint:
     """Genome and slots of the family under `settings`."""
     s = settings
-    depths = [s.depth] * (len(s.widths) - 1) + [(1,)]
+    depths = [s.depths(number) for number in range(len(s.widths) - 1)] + [(1,)]
     stages = [
         Stage(s.width(width), stride, options, "relu6")
         for width, stride, options in zip(s.widths, s.strides, depths, strict=True)

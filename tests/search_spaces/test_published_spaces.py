@@ -264,3 +264,27 @@ def test_equal_middles_of_the_stem_count_as_published():
     rows[:, [gene.name for gene in space.genes].index("width.0")] = 0, 1
     first, second = space.decode(rows)
     assert first != second and space.network(first) == space.network(second)
+
+
+def test_stages_of_fewer_blocks():
+    """`max_depths` takes options of depth from single stages; left out, it is no part of a space's identity."""
+    space = get_space({"name": "efficientnet_lite0", "resolution": [128]})
+    assert [space.genome.option_values(f"depth.{stage}").tolist() for stage in range(6)] == [
+        [1, 2],
+        [1, 2],
+        [1, 2, 3],
+        [1, 2, 3],
+        [1, 2, 3, 4],
+        [1],
+    ]
+    largest = space.decode(space.largest())[0]
+    assert largest.values["depth"] == (2, 2, 3, 3, 4, 1)
+    assert "max_depths" not in get_space({"name": "ofa_mobilenet_v3"}).settings
+    rebuilt = SearchSpace.from_description(space.description)
+    assert rebuilt.fingerprint == space.fingerprint and rebuilt.size == space.size
+    with pytest.raises(UserError, match="max_depths needs one entry per stage"):
+        get_space({"name": "ofa_mobilenet_v3", "max_depths": [2]})
+    with pytest.raises(UserError, match=r"leaves a stage no option of depth: the least is 2"):
+        get_space({"name": "ofa_mobilenet_v3", "max_depths": [1, 2, 3, 3, 3]})
+    with pytest.raises(UserError, match="take apart"):
+        get_space({"name": "mobilenet_v3_compound", "max_depths": [4, 4, 4, 4, 4]})

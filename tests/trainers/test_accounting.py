@@ -68,7 +68,7 @@ def test_a_run_says_what_its_operators_carried_out(
         x, operator = inputs
         counted[torch.is_grad_enabled()] += int(operator.macs()) * len(x)
 
-    monkeypatch.setattr("trainers.training._evaluation_due", lambda *_: False)
+    monkeypatch.setattr("trainers.milestones.evaluation_due", lambda *_: False)
     handle = torch.nn.modules.module.register_module_forward_hook(
         lambda module, inputs, output: count(module, inputs, output) if isinstance(module, ElasticBlock) else None
     )

@@ -150,7 +150,7 @@ def test_shared_operators_draw_nothing(
 
     losses, together = run()
     assert len(calls) == 1  # the stem of six subnets
-    monkeypatch.setattr(supernet, "num_shared", lambda _: 0)
+    monkeypatch.setattr("trainers.step.shared_starts", lambda *_: [])
     losses_alone, alone = run()
     assert len(calls) == 6
     assert len(set(losses.tolist())) == 6  # equal subnets draw numbers of their own

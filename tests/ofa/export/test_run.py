@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from torch.fx import GraphModule
+from safetensors.torch import load as load_tensors
 
 from ofa.config import RunConfig, load_config
+from ofa.export import finetune as finetuning
 from ofa.export.adhoc import export_architecture
-from ofa.export.finetune import finetune
-from ofa.export.session import LEDGER
-from ofa.export.settings import ExportSettings
+from ofa.export.finetune import FinetuneSettings, finetune, finetune_config, score_finetuned, train_finetuned
+from ofa.export.session import LEDGER, ExportSession
 from ofa.export.winners import export_winners
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_lines, write_json
 from search_spaces.supernet import Supernet
-from trainers.checkpoints import load_supernet, save_supernet, weights_digest
+from trainers.checkpoints import load_supernet, save_supernet, weights_digest, write_tensors
 from trainers.data import ImageData
 
 FORMS = ("safetensors",)
@@ -128,48 +129,83 @@ def test_what_cannot_be_exported_is_said(
         export_winners(run, config, quiet=True)
 
 
-@pytest.fixture
-def tuning() -> ExportSettings:
-    return ExportSettings(forms=FORMS, finetune_epochs=2, finetune_batch_size=60, finetune_lr=3e-3)
-
-
-def tune(
-    network: GraphModule, data: ImageData, settings: ExportSettings, side: int, cache: Path
-) -> tuple[GraphModule, float, float, bool]:
-    tuned, outcome = finetune(
-        network,
-        network,
-        data,
-        settings,
-        resolution=side,
-        teacher_resolution=side,
-        seed=0,
-        cache=cache,
-        quiet=True,
-    )
-    return tuned, outcome.before, outcome.after, outcome.kept
+TUNING = FinetuneSettings(epochs=2, lr=3e-3, weight_decay=1e-2, batch_size=60)
 
 
 def test_fine_tuning_learns_is_deterministic_and_done_once(
-    network: GraphModule, architecture: Architecture, data: ImageData, tuning: ExportSettings, tmp_path: Path
+    run: Path, config: RunConfig, architecture: Architecture, tmp_path: Path
 ) -> None:
-    before = weights_digest(network.state_dict())
-    tuned, old, new, kept = tune(network, data, tuning, architecture.resolution, tmp_path / "one")
-    assert kept and new > old + 0.1 and not tuned.training
-    assert weights_digest(network.state_dict()) == before
+    session = ExportSession(run, config)
+    before = weights_digest(session.specialized(architecture).state_dict())
+    tuned, outcome = finetune(session, architecture, TUNING)
+    assert outcome.kept and outcome.after > outcome.before + 0.1 and not tuned.training
+    assert weights_digest(session.specialized(architecture).state_dict()) == before
+    found = weights_digest(tuned.state_dict())
     torch.manual_seed(123)
-    again, *_ = tune(network, data, tuning, architecture.resolution, tmp_path / "two")
-    assert weights_digest(again.state_dict()) == weights_digest(tuned.state_dict()) != before
-    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "one").iterdir()}
-    cached, *_ = tune(network, data, tuning, architecture.resolution, tmp_path / "one")
-    assert weights_digest(cached.state_dict()) == weights_digest(tuned.state_dict())
-    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "one").iterdir()}
+    other = tmp_path / "other"
+    shutil.copytree(run, other, ignore=shutil.ignore_patterns("finetuned"))
+    again, _ = finetune(ExportSession(other, config), architecture, TUNING)
+    assert weights_digest(again.state_dict()) == found != before
+    stamps = {path: path.stat().st_mtime_ns for path in (run / "finetuned").rglob("*")}
+    cached, _ = finetune(session, architecture, TUNING)
+    assert weights_digest(cached.state_dict()) == found
+    assert stamps == {path: path.stat().st_mtime_ns for path in (run / "finetuned").rglob("*")}
 
 
-def test_fine_tuning_that_loses_accuracy_is_dropped(
-    network: GraphModule, architecture: Architecture, data: ImageData, tuning: ExportSettings, tmp_path: Path
+def test_fine_tuning_that_loses_accuracy_is_dropped_and_others_stay(
+    run: Path, config: RunConfig, architecture: Architecture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good, *_ = tune(network, data, tuning, architecture.resolution, tmp_path)
-    harmful = tuning.model_copy(update={"finetune_lr": 10.0, "finetune_epochs": 1})
-    kept, old, new, is_kept = tune(good, data, harmful, architecture.resolution, tmp_path)
-    assert new < old and not is_kept and kept is good
+    session = ExportSession(run, config)
+    good, _ = finetune(session, architecture, TUNING)
+    scores = iter((0.9, 0.5))
+    with monkeypatch.context() as patch:
+        patch.setattr(finetuning, "_accuracy", lambda *_: next(scores))
+        short = TUNING.model_copy(update={"epochs": 0.2})
+        kept, outcome = finetune(session, architecture, short)
+    assert (outcome.before, outcome.after, outcome.kept) == (0.9, 0.5, False)
+    own = session.specialized(architecture)
+    assert weights_digest(kept.state_dict()) == weights_digest(own.state_dict()) != weights_digest(good.state_dict())
+    again, _ = finetune(session, architecture, TUNING)  # the other settings went into a folder of their own
+    assert weights_digest(again.state_dict()) == weights_digest(good.state_dict())
+
+
+def test_the_teacher_is_the_largest_subnet_and_counts(
+    run: Path, config: RunConfig, architecture: Architecture, space: SearchSpace, tmp_path: Path
+) -> None:
+    session = ExportSession(run, config)
+    short = TUNING.model_copy(update={"epochs": 0.5})
+    alone = finetune_config(session, architecture, short.model_copy(update={"distill": "none"}))
+    taught = finetune_config(session, architecture, short)
+    digests, facts = [], []
+    for name, training in (("alone", alone), ("taught", taught)):
+        train_finetuned(training, tmp_path / name)
+        facts.append(score_finetuned(session, architecture, training, tmp_path / name))
+        digests.append(facts[-1]["trained_sha256"])
+    assert digests[0] != digests[1]
+    with pytest.raises(UserError, match=r"other settings: .*distillation.*-o"):
+        train_finetuned(taught, tmp_path / "alone")
+    teacher = load_tensors((tmp_path / "taught" / "checkpoints" / "teacher.safetensors").read_bytes())
+    largest = session.supernet.supernet.extract(session.largest).state_dict()
+    assert weights_digest(teacher) == weights_digest(largest)
+    macs = space.cost("macs").evaluate(space.encode([architecture]))[0]
+    assert facts[0]["macs"] == facts[0]["steps"] * 60 * 3 * macs < facts[1]["macs"]
+
+
+def test_a_fine_tuned_network_is_exported(run: Path, config: RunConfig, architecture: Architecture) -> None:
+    with pytest.raises(UserError, match="ofa finetune"):
+        export_architecture(run, config, "smallest", forms=None, out=None, finetuned=True, quiet=True)
+    tuned, outcome = finetune(ExportSession(run, config), architecture, TUNING)
+    assert outcome.kept
+    folder, report = export_architecture(run, config, "smallest", forms=None, out=None, finetuned=True, quiet=True)
+    assert report["finetuning"]["after"] == outcome.after == report["accuracy"]["selection"]["accuracy"]
+    assert report["network_sha256"] == weights_digest(tuned.state_dict())
+    given, _ = export_architecture(
+        run, config, str(run / "finetuned" / architecture.key), forms=None, out=run / "exports" / "given", quiet=True
+    )
+    assert (given / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    weights = run / "finetuned" / architecture.key / "network.safetensors"
+    stored = load_tensors(weights.read_bytes())
+    stored["stem.conv.weight"] += 1
+    write_tensors(weights, stored)
+    with pytest.raises(UserError, match=r"network\.safetensors.*finetuned\.json was written for"):
+        export_architecture(run, config, "smallest", forms=None, out=None, finetuned=True, quiet=True)
