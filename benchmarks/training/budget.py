@@ -3,61 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.training.setting import Setting
-from search_spaces import Architecture, SearchSpace
-from trainers.phases import Phase, Plan, make_plan
-from trainers.sampler import Subnet
+from search_spaces import SearchSpace
+from search_spaces.common.files import append_line, digest, read_lines
+from trainers.accounting import planned_macs
+from trainers.phases import make_plan
 from trainers.settings import TrainSettings
 
 #: Training MACs of one core in a second, measured on networks of 1 to 8 M MACs; for estimates of time only.
-MACS_PER_SECOND = 8.5e9
+MACS_PER_SECOND = 9e9
 
 
-def plan_of(setting: Setting, space: SearchSpace, train: Mapping[str, Any], *, seed: int = 0) -> Plan:
-    return make_plan(space, TrainSettings(**train), seed=seed, steps_per_epoch=setting.steps_per_epoch)
+@dataclass(frozen=True)
+class Budget:
+    """How long a training is, and the MACs that its steps are going to cost."""
+
+    epochs: float
+    macs: float
 
 
-def planned_macs(plan: Plan, batch_size: int) -> float:
-    """MACs of all passes of a plan: forward, backward, teacher."""
-    return sum(_macs_of_step(plan, step) for step in range(plan.num_steps)) * batch_size
+def budget_of(setting: Setting, space: Mapping[str, Any], train: Mapping[str, Any], epochs: float) -> Budget:
+    """That of a recipe (the sections `space` and `train`, the latter without epochs), with the first of the seeds."""
+    settings = TrainSettings(**{**train, "epochs": epochs})
+    built = setting.build_space(space)
+    plan = make_plan(built, settings, seed=setting.recipe_seeds[0], steps_per_epoch=setting.steps_per_epoch)
+    macs = planned_macs(built, plan, batch_size=settings.batch_size, micro_batch=settings.group_size)
+    return Budget(epochs, float(macs.total))
 
 
-def epochs_for(
-    setting: Setting, space: SearchSpace, train: Mapping[str, Any], macs: float, *, tolerance: float = 1e-3
-) -> float:
-    """Epochs, in whole steps, after which `train` (a section without epochs) has spent `macs`."""
-    batch_size, steps = int(train["batch_size"]), round(setting.epochs * setting.steps_per_epoch)
-    for _ in range(10):
-        epochs = steps / setting.steps_per_epoch
-        found = planned_macs(plan_of(setting, space, {**train, "epochs": epochs}), batch_size)
-        better = max(1, round(steps * macs / found))
-        if better == steps or abs(found / macs - 1) < tolerance:
-            break
-        steps = better
-    return steps / setting.steps_per_epoch
+def equal_budget(setting: Setting, space: Mapping[str, Any], train: Mapping[str, Any], macs: float) -> Budget:
+    """The budget, in whole steps, with which a recipe spends `macs`: a short plan says about how long, the MACs of that
+    length what is missing (counting is slow, and MACs grow evenly with the steps).
+    """
+    probe = budget_of(setting, space, train, setting.epochs / 10)
+    found = budget_of(setting, space, train, _whole_steps(setting, probe.epochs * macs / probe.macs))
+    epochs = _whole_steps(setting, found.epochs * macs / found.macs)
+    return Budget(epochs, found.macs * epochs / found.epochs)
 
 
-def _macs_of_step(plan: Plan, step: int) -> float:
-    """Per image. A backward pass costs two forward passes; what subnets share at their start is computed once."""
-    phase = plan.phase_at(step)
-    subnets = phase.sampler.subnets(step)
-    networks = [phase.space.network(subnet.architecture) for subnet in subnets]
-    shared = 0
-    while all(len(network) > shared and network[shared] == networks[0][shared] for network in networks):
-        shared += 1
-    macs = sum(float(operator.macs()) for network in networks for _, operator in network[shared:])
-    macs += sum(float(operator.macs()) for _, operator in networks[0][:shared])
-    return 3 * macs + (_teacher_macs(plan, phase, subnets) if phase.settings.distillation == "teacher" else 0.0)
+def _whole_steps(setting: Setting, epochs: float) -> float:
+    return max(1, round(epochs * setting.steps_per_epoch)) / setting.steps_per_epoch
 
 
-def _teacher_macs(plan: Plan, phase: Phase, subnets: tuple[Subnet, ...]) -> float:
-    first = plan.phases[0].space
-    (largest,) = first.decode(first.largest())
-    resolutions = {subnet.architecture.resolution for subnet in subnets}
-    total = 0.0
-    for resolution in resolutions:
-        teacher = Architecture({**largest.values, "resolution": resolution})
-        total += sum(float(operator.macs()) for _, operator in phase.space.network(teacher))
-    return total
+def fixed_macs(setting: Setting, space: SearchSpace, epochs: float, *, teacher: bool = False) -> float:
+    """MACs of training the one network of `space`; `teacher`: beside the largest network of the whole space."""
+    table = space.cost("macs")
+    macs, row = table.maximum()
+    stem = float(table.contributions(row[None])[0, 0])  # images need no gradient
+    taught = setting.build_space().cost("macs").maximum()[0] if teacher else 0.0
+    images = round(epochs * setting.steps_per_epoch) * int(setting.train["batch_size"])
+    return images * (3 * macs - stem + taught)
+
+
+class KnownBudgets:
+    """Budgets that were worked out already: counting takes a minute for a long training.
+
+    Keeping them also keeps all seeds of a recipe at one length, whatever becomes of the code meanwhile.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        lines = [] if path is None else read_lines(path, "list of budgets")
+        self.known = {line["inputs"]: Budget(line["epochs"], line["macs"]) for line in lines}
+
+    def get(
+        self, setting: Setting, space: Mapping[str, Any], train: Mapping[str, Any], *, macs: float | None = None
+    ) -> Budget:
+        """That of the setting's epochs (`macs` None), or the one that spends `macs`."""
+        inputs = digest([setting.epochs, setting.steps_per_epoch, setting.recipe_seeds[0], space, train, macs])
+        if inputs not in self.known:
+            if macs is None:
+                found = budget_of(setting, space, train, setting.epochs)
+            else:
+                found = equal_budget(setting, space, train, macs)
+            self.known[inputs] = found
+            if self.path is not None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                append_line(self.path, {"inputs": inputs, "epochs": found.epochs, "macs": found.macs})
+        return self.known[inputs]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,11 +12,12 @@ from typing import Any, Literal
 
 from benchmarks.peer.machine import checkout, machine_facts
 from benchmarks.training.architectures import sizes
-from benchmarks.training.budget import MACS_PER_SECOND, plan_of, planned_macs
+from benchmarks.training.budget import MACS_PER_SECOND
 from benchmarks.training.setting import Setting
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest, read_json, write_json
+from trainers.settings import TrainingConfig
 
 SCHEMA = 1
 Kind = Literal["recipe", "alone", "finetune"]
@@ -28,7 +28,7 @@ class Cell:
     """A training by its config sections, and the architectures that are scored after it.
 
     `label` says what is compared: a recipe, or the key of the network that is trained alone. `space` and `train` are
-    whole sections of a config.
+    whole sections of a config. `source` is the supernet that a network to be fine-tuned is taken from.
     """
 
     kind: Kind
@@ -38,6 +38,8 @@ class Cell:
     space: Mapping[str, Any]
     train: Mapping[str, Any]
     evaluated: tuple[Architecture, ...]
+    planned_macs: float
+    source: Cell | None = None
 
     @property
     def name(self) -> str:
@@ -46,11 +48,17 @@ class Cell:
         return f"{prefix}{self.label}-seed{self.seed}"
 
     @property
+    def epochs(self) -> float:
+        phases = self.train.get("phases")
+        return float(sum(phase["epochs"] for phase in phases) if phases else self.train["epochs"])
+
+    @property
     def inputs(self) -> dict[str, Any]:
         """All that decides the result, as JSON. Only what is set: a new setting of the trainer, left at its default,
         changes no result.
         """
-        return {
+        source = {} if self.source is None else {"source": self.source.inputs_sha256}
+        return source | {
             "kind": self.kind,
             "seed": self.seed,
             "space": dict(self.space),
@@ -66,11 +74,6 @@ class Cell:
     @cached_property
     def built_space(self) -> SearchSpace:
         return self.setting.build_space(self.space)
-
-    @cached_property
-    def planned_macs(self) -> float:
-        plan = plan_of(self.setting, self.built_space, self.train, seed=self.seed)
-        return planned_macs(plan, int(self.train["batch_size"]))
 
     @property
     def estimated_minutes(self) -> float:
@@ -88,6 +91,10 @@ class Cell:
         result = read_json(path, "benchmark result")
         return isinstance(result, dict) and result.get("inputs_sha256") == self.inputs_sha256
 
+    def run(self, work: Path) -> Path:
+        """The run folder of the training."""
+        return work / f"{self.name}-{self.inputs_sha256[:8]}"
+
     def carry_out(self, results: Path, work: Path) -> dict[str, Any]:
         """Train (or go on with the training in `work`), evaluate, write the result."""
         from trainers.checkpoints import load_supernet
@@ -95,19 +102,16 @@ class Cell:
         from trainers.shared_evaluation import evaluate_together
         from trainers.training import train
 
-        run = work / f"{self.name}-{self.inputs_sha256[:8]}"
-        config = self.setting.config(self.name, seed=self.seed, space=self.space, train=self.train)
-        resumed = _start_over_if_strange(config, run)
-        start = time.process_time()
+        run = self.run(work)
+        config = self.setting.config(self.name, seed=self.seed, space=self.space, train=self._train_section(work))
+        _start_over_if_strange(config, run)
         train(config, run)
-        cpu_seconds = time.process_time() - start
         data = load_data(config.data, seed=self.seed)
         loaded = load_supernet(run)
         steps = data.steps_per_epoch(config.train.batch_size)
         assert steps == self.setting.steps_per_epoch, "the setting counts its images wrongly"
         architectures = list(self.evaluated)
         scores = evaluate_together(loaded.supernet, architectures, data)
-        cost = {"planned_macs": self.planned_macs, "cpu_seconds": None if resumed else round(cpu_seconds, 1)}
         result = {
             "schema": SCHEMA,
             "kind": self.kind,
@@ -115,7 +119,7 @@ class Cell:
             "seed": self.seed,
             "inputs_sha256": self.inputs_sha256,
             "inputs": self.inputs,
-            "cost": cost | dict(loaded.info.get("cost", {})),
+            "cost": {"planned_macs": self.planned_macs, **loaded.info["cost"]},
             "evaluations": [
                 {"key": architecture.key, **size, **asdict(score)}
                 for architecture, size, score in zip(
@@ -130,9 +134,17 @@ class Cell:
             shutil.rmtree(run / leftover, ignore_errors=True)
         return result
 
+    def _train_section(self, work: Path) -> dict[str, Any]:
+        if self.source is None:
+            return dict(self.train)
+        run = self.source.run(work)
+        if not (run / "supernet.json").exists():
+            raise UserError("no trained supernet here to take networks from", file=run, hint="Run benchmarks.recipes")
+        return {**self.train, "init": {"run": str(run)}}
 
-def _start_over_if_strange(config: Any, run: Path) -> bool:
-    """Whether `run` holds a training to go on with. One that another version of the trainer began is deleted."""
+
+def _start_over_if_strange(config: TrainingConfig, run: Path) -> None:
+    """Delete a training in `run` that another version of the trainer began, and that this one cannot go on with."""
     from trainers.training import check_same_training
 
     try:
@@ -140,4 +152,3 @@ def _start_over_if_strange(config: Any, run: Path) -> bool:
     except UserError as error:
         print(f"{error}: starting over", file=sys.stderr, flush=True)
         shutil.rmtree(run)
-    return (run / "supernet.json").exists() or any((run / "checkpoints").glob("step-*.json"))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.training.cell import Cell
 from benchmarks.training.setting import RESULTS, WORK
-from search_spaces.common.errors import UserError
+from search_spaces.common.errors import Stopped, UserError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,9 @@ def main(cells: Callable[[], Sequence[Cell]], options: argparse.Namespace) -> in
             show(chosen, options.results)
             return 0
         return 0 if run(chosen, options.results, options.work) else 1
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.exit_code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -70,9 +73,8 @@ def show(cells: Sequence[Cell], results: Path) -> None:
     for cell in cells:
         done = cell.is_done(results)
         left += 0.0 if done else cell.estimated_minutes
-        epochs = cell.train.get("epochs") or sum(phase["epochs"] for phase in cell.train["phases"])
         state = "done" if done else f"{cell.estimated_minutes:6.1f} min"
-        print(f"{cell.name:40} {epochs:7.2f} epochs {cell.planned_macs / 1e12:8.2f} TMACs  {state}")
+        print(f"{cell.name:40} {cell.epochs:7.2f} epochs {cell.planned_macs / 1e12:8.2f} TMACs  {state}")
     print(f"left: {left / 60:.2f} hours of one core")
 
 

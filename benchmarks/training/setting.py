@@ -46,6 +46,8 @@ class Setting:
     """Overrides of `train` for subnets that are trained on alone."""
     finetune_share: float = 0.1
     """Epochs of that as a share of `epochs`."""
+    finetune_distillation: str = "teacher"
+    """`teacher`: they learn from the largest subnet of their supernet, too; `none`: from the labels alone."""
 
     @property
     def steps_per_epoch(self) -> int:

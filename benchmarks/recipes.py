@@ -1,0 +1,81 @@
+"""Which recipe trains the best supernet at equal MACs?
+
+    python -m benchmarks.recipes             # every recipe x 3 seeds
+    python -m benchmarks.recipes --list      # what is done, and what the rest costs
+    python -m benchmarks.recipes --report    # tables and figure of what is done, together with benchmarks.standalone
+
+Every recipe trains for the MACs that the reference recipe spends. Each supernet is judged by the accuracy on the
+selection split of its smallest, its largest and 30 subnets between them, evenly spread over log MACs, with batch-norm
+statistics of their own.
+
+Goes on where it was stopped; several may run side by side. The data are found through the variable OFA_BENCH_DATA
+(default: `../shared/data` beside the checkout).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.peer.process import ROOT
+from benchmarks.training import runner
+from benchmarks.training.budget import KnownBudgets
+from benchmarks.training.cell import Cell
+from benchmarks.training.cells import alone_cells, finetune_cells, recipe_cells
+from benchmarks.training.plots import draw
+from benchmarks.training.recipe_list import RECIPES
+from benchmarks.training.results import finished_networks, finished_recipes
+from benchmarks.training.setting import CIFAR10
+from benchmarks.training.summary import summarise
+from benchmarks.training.tables import alone_table, recipes_table
+from search_spaces.common.errors import UserError
+from search_spaces.common.files import write_json, write_text
+
+FIGURE = ROOT / "docs" / "recipes.svg"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes", description=__doc__.splitlines()[0])
+    parser.add_argument("--report", action="store_true", help="tables and figure of what is done")
+    parser.add_argument("--figure", type=Path, default=FIGURE, help="file of the figure, .svg or .png")
+    parser.add_argument("--no-figure", action="store_true", help="tables only")
+    runner.add_options(parser)
+    options = parser.parse_args()
+
+    def cells() -> list[Cell]:
+        return recipe_cells(CIFAR10, RECIPES, KnownBudgets(options.work / "budgets.jsonl"))
+
+    if not options.report:
+        return runner.main(cells, options)
+    try:
+        print(report(cells(), options.results, None if options.no_figure else options.figure), end="")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def report(recipes: list[Cell], results: Path, figure: Path | None) -> str:
+    """The tables of what is done; kept in the folder report of the results, with the figure."""
+    setting = recipes[0].setting
+    trained = finished_recipes(recipes, results)
+    if not trained:
+        raise UserError("no training of a recipe is finished", file=results, hint="Run this without --report")
+    alone = finished_networks(alone_cells(setting), results, "alone")
+    finetuned = []
+    for label in dict.fromkeys(cell.label for cell in recipes):
+        sources = [cell for cell in recipes if cell.label == label and dict(cell.space) == dict(setting.space)]
+        found = finished_networks(finetune_cells(setting, sources), results, label)
+        finetuned += [] if found is None else [found]
+    summary = summarise(trained, alone, finetuned, reference=setting.reference)
+    text = recipes_table(summary) + "\n" + alone_table(summary)
+    write_json(results / "report" / "summary.json", summary)
+    write_text(results / "report" / "tables.md", text)
+    if figure is not None:
+        draw(trained, alone, figure, reference=setting.reference)
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The cells of the experiment under a setting, in the order in which they are carried out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.training.architectures import alone_architectures, evaluated_architectures, only
+from benchmarks.training.budget import KnownBudgets, fixed_macs
+from benchmarks.training.cell import Cell
+from benchmarks.training.recipe_list import Recipes
+from benchmarks.training.setting import Setting
+from search_spaces.common.errors import UserError
+
+
+def recipe_cells(setting: Setting, recipes: Recipes, budgets: KnownBudgets) -> list[Cell]:
+    """All recipes with one seed, the reference first, then with the next: all train for the MACs of the reference."""
+    labels = [setting.reference, *(label for label in recipes if label != setting.reference)]
+    cells: dict[int, list[Cell]] = {seed: [] for seed in setting.recipe_seeds}
+    macs: float | None = None
+    for label in labels:
+        space = {**setting.space, **recipes[label].get("space", {})}
+        train = {**setting.train, **recipes[label]["train"]}
+        budget = budgets.get(setting, space, train, macs=macs)
+        macs = budget.macs if macs is None else macs
+        evaluated = tuple(evaluated_architectures(setting, setting.build_space(space)))
+        for seed in setting.recipe_seeds:
+            cell = Cell(
+                kind="recipe",
+                label=label,
+                seed=seed,
+                setting=setting,
+                space=space,
+                train={**train, "epochs": budget.epochs},
+                evaluated=evaluated,
+                planned_macs=budget.macs,
+            )
+            cells[seed].append(cell)
+    return [cell for seed in setting.recipe_seeds for cell in cells[seed]]
+
+
+def alone_cells(setting: Setting) -> list[Cell]:
+    """The networks trained alone, seed by seed, and within a seed the ends first."""
+    architectures = alone_architectures(setting, setting.build_space())
+    phase = {"name": "alone", "epochs": setting.epochs, "sampling": "largest"}
+    cells = []
+    for seed in setting.alone_seeds:
+        for architecture in (architectures[0], architectures[-1], *architectures[1:-1]):
+            space = {**setting.space, "restrict": only(architecture)}
+            cell = Cell(
+                kind="alone",
+                label=architecture.key,
+                seed=seed,
+                setting=setting,
+                space=space,
+                train={**setting.train, "phases": [phase]},
+                evaluated=(architecture,),
+                planned_macs=fixed_macs(setting, setting.build_space(space), setting.epochs),
+            )
+            cells.append(cell)
+    return cells
+
+
+def finetune_cells(setting: Setting, sources: list[Cell]) -> list[Cell]:
+    """The networks that are trained alone, taken from each of the supernets `sources` and trained on for a while.
+
+    Raises `UserError` for a supernet of another space, which does not hold them.
+    """
+    epochs, distillation = setting.epochs * setting.finetune_share, setting.finetune_distillation
+    phase: dict[str, Any] = {"name": "finetune", "epochs": epochs, "sampling": "largest", "distillation": distillation}
+    cells = []
+    for source in sources:
+        if dict(source.space) != dict(setting.space):
+            raise UserError(f"{source.label} has a space of its own, without the networks that are trained alone")
+        for architecture in alone_architectures(setting, setting.build_space()):
+            space = {**source.space, "restrict": only(architecture)}
+            built, teacher = setting.build_space(space), distillation == "teacher"
+            cell = Cell(
+                kind="finetune",
+                label=f"{source.label}-{architecture.key}",
+                seed=source.seed,
+                setting=setting,
+                space=space,
+                train={**setting.train, **setting.finetune, "phases": [phase]},
+                evaluated=(architecture,),
+                planned_macs=fixed_macs(setting, built, epochs, teacher=teacher),
+                source=source,
+            )
+            cells.append(cell)
+    return cells
