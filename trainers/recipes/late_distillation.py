@@ -1,7 +1,7 @@
 """Random subnets for two thirds of the training, then the sandwich rule, in one learning-rate schedule.
 
-From: own. In-place distillation is only worth its price once the largest subnet has something to teach; until then random
-subnets (https://arxiv.org/abs/2204.09210) give four times the updates for the same multiply-accumulates.
+From: own. In-place distillation is only worth its price once the largest subnet has something to teach; until then
+random subnets (https://arxiv.org/abs/2204.09210) give four times the updates for the same multiply-accumulates.
 Cost: one random network for every batch, then that of the sandwich recipe.
 """
 
