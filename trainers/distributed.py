@@ -13,6 +13,7 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from search_spaces.common.errors import UserError
 from trainers.interruption import StopRequests
+from trainers.rendezvous import open_store
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def join_world(device: str, requests: StopRequests | None = None) -> Iterator[Wo
     if size == 1 or dist.is_initialized():
         yield World(rank, size, chosen, requests)
         return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=size)
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=open_store(rank, size), rank=rank, world_size=size)
     try:
         yield World(rank, size, chosen, requests)
     finally:

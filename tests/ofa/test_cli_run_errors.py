@@ -75,9 +75,14 @@ def untrain(run: Path) -> None:
 
 
 def vouch(weights: Path, data: bytes) -> None:
-    """Put `data` in place of a checkpoint's tensors, and its hash where it is checked."""
+    """Put `data` in place of a checkpoint's tensors, and its hash where it is checked, with none that tells."""
     weights.write_bytes(data)
-    change(weights.with_suffix(".json"), lambda info: info.update(sha256=hashlib.sha256(data).hexdigest()))
+
+    def vouched(info: dict[str, Any]) -> None:
+        info.pop("info_sha256", None)
+        info["sha256"] = hashlib.sha256(data).hexdigest()
+
+    change(weights.with_suffix(".json"), vouched)
 
 
 # -- checkpoints and supernets -----------------------------------------------------------------------------------------

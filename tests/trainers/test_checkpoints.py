@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +20,9 @@ from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_json
 from search_spaces.supernet import build_supernet
 from trainers import milestones
-from trainers.checkpoints import load_supernet, newest_checkpoint, weights_digest, write_checkpoint
+from trainers.checkpoints import checkpoint_steps, load_supernet, newest_checkpoint, weights_digest, write_checkpoint
 from trainers.settings import TrainingConfig
-from trainers.training import train
+from trainers.training import check_same_training, train
 
 MakeConfig = Callable[..., TrainingConfig]
 
@@ -143,6 +144,58 @@ def test_truncated_newest_checkpoint_falls_back_with_a_warning(
     assert newest_checkpoint(run / "checkpoints")[1] == []  # the damaged one has been replaced
 
 
+def flip(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 4
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda tensors, _: tensors.write_bytes(b""), r"safetensors: truncated or damaged"),
+        (lambda tensors, _: flip(tensors, -5), r"safetensors: truncated or damaged"),
+        (lambda tensors, _: flip(tensors, 3), r"safetensors: truncated or damaged"),
+        (lambda tensors, _: tensors.unlink(), r"safetensors: its tensors are gone"),
+        (
+            lambda _, described: described.write_bytes(described.read_bytes()[:99]),
+            r"json: not a checkpoint description",
+        ),
+        (lambda _, described: described.write_bytes(b"\x80\x04\xff"), r"json: not a checkpoint description"),
+        (lambda _, described: described.write_text("[]"), r"json: not a checkpoint description of schema 1"),
+        (lambda _, described: described.write_text("{}"), r"json: not a checkpoint description of schema 1"),
+        (lambda _, described: change(described, '"step": 2', '"step": 3'), r"json: damaged"),
+        (lambda _, described: change(described, '"seed": 0', '"seed": 4'), r"json: damaged"),
+    ],
+)
+def test_any_damage_falls_back_to_the_checkpoint_before(
+    run: Path,
+    make_config: MakeConfig,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path, Path], None],
+    told: str,
+) -> None:
+    digest = read_json(run / "supernet.json", "supernet")["weights_sha256"]
+    (run / "supernet.json").unlink()
+    newest = run / "checkpoints" / "step-00000002.safetensors"
+    damage(newest, newest.with_suffix(".json"))
+    checkpoint, problems = newest_checkpoint(run / "checkpoints")
+    assert checkpoint is not None and checkpoint.step == 1 and len(problems) == 1
+    config = make_config(max_steps=2, checkpoint_every=1)
+    check_same_training(config, run)
+    train(config, run)
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: ") and warning.count("\n") == 1
+    assert re.search(rf"step-00000002\.{told}", warning), warning
+    assert read_json(run / "supernet.json", "supernet")["weights_sha256"] == digest
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 def test_no_whole_checkpoint_is_an_error(run: Path, make_config: MakeConfig) -> None:
     (run / "supernet.json").unlink()
     for file in (run / "checkpoints").glob("*.safetensors"):
@@ -176,6 +229,8 @@ def test_last_k_are_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"step-0000000{step}.{suffix}" for step in (3, 4) for suffix in ("json", "safetensors")
     ]
+    write_checkpoint(tmp_path, 4, {"a": torch.full((2,), 4.0)}, {"note": 4}, keep=1)
+    assert checkpoint_steps(tmp_path) == [3, 4]  # the one before stays: whether the newest is good is not known yet
     checkpoint, _ = newest_checkpoint(tmp_path)
     assert checkpoint is not None and checkpoint.info["note"] == 4 and checkpoint.tensors["a"].tolist() == [4, 4]
 
