@@ -71,7 +71,7 @@ def settings(arm: str, seed: int, data: Path, weights: Path, *, epochs: float, i
             "limit": images,
             "split": {"calibration": 200, "selection": 500},
             "augment": {"flip": True, "crop_padding": 12},
-            "mean": [0.498, 0.498, 0.498],  # how these weights were given their pixels
+            "mean": [0.498, 0.498, 0.498],  # pixels in -1..1, as is usual for EfficientNet-Lite
             "std": [0.502, 0.502, 0.502],
         },
         "train": {
