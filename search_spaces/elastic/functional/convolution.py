@@ -46,8 +46,11 @@ class _PrefixConv(torch.autograd.Function):
         in_place: bool,
     ) -> Tensor:
         in_channels = x.shape[1]
-        pointwise = weight.shape[2] == weight.shape[3] == stride[0] == stride[1] == 1 and padding[0] == padding[1] == 0
-        ctx.is_product = pointwise and x.is_cpu and is_channels_last(x)
+        pointwise = weight.shape[2] == weight.shape[3] == 1 and padding[0] == padding[1] == 0
+        ctx.is_product, ctx.side = pointwise and x.is_cpu and is_channels_last(x), x.shape[2:]
+        if ctx.is_product and max(stride) > 1:
+            # of few channels, oneDNN's AVX2 gradient of strided 1x1 convolutions writes beyond its memory
+            x = x[:, :, :: stride[0], :: stride[1]].contiguous(memory_format=torch.channels_last)
         prefix = (weight.flatten(1) if ctx.is_product else weight)[:out_channels, :in_channels]
         ctx.save_for_backward(x, prefix)
         ctx.weight, ctx.bias, ctx.stride, ctx.padding, ctx.in_place = weight, bias, stride, padding, in_place
@@ -66,6 +69,11 @@ class _PrefixConv(torch.autograd.Function):
             gradient = gradient.contiguous(memory_format=torch.channels_last)
             if for_x:
                 x_gradient = product(gradient, prefix, None)
+                if max(ctx.stride) > 1:
+                    whole = x_gradient.new_zeros((*x_gradient.shape[:2], *ctx.side))
+                    whole = whole.contiguous(memory_format=torch.channels_last)
+                    whole[:, :, :: ctx.stride[0], :: ctx.stride[1]] = x_gradient
+                    x_gradient = whole
             if for_weight:
                 target, weight_gradient = gradient_target(ctx.weight, in_place=ctx.in_place)
                 add_product(target.flatten(1)[: len(prefix), : x.shape[1]], as_rows(gradient), as_rows(x))
