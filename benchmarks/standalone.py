@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from benchmarks.training import runner
 from benchmarks.training.budget import KnownBudgets
-from benchmarks.training.cell import Cell
+from benchmarks.training.cell import Cell, cell_name
 from benchmarks.training.cells import alone_cells, finetune_cells, recipe_cells
 from benchmarks.training.recipe_list import RECIPES
 from benchmarks.training.setting import CIFAR10
+from search_spaces.common.errors import UserError, unknown_name
 
 
 def main() -> int:
@@ -31,14 +33,19 @@ def main() -> int:
     runner.add_options(parser)
     options = parser.parse_args()
 
-    def cells() -> list[Cell]:
-        if options.finetune is None:
-            return alone_cells(CIFAR10)
-        budgets = KnownBudgets(options.work / "budgets.jsonl")
-        sources = [cell for cell in recipe_cells(CIFAR10, RECIPES, budgets) if cell.label == options.finetune]
-        return finetune_cells(CIFAR10, sources)
-
+    try:
+        cells = alone_cells(CIFAR10) if options.finetune is None else _fine_tuning(options.finetune, options.results)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     return runner.main(cells, options)
+
+
+def _fine_tuning(label: str, results: Path) -> list[Cell]:
+    if label not in RECIPES:
+        raise unknown_name("recipe", label, RECIPES, key="--finetune")
+    names = {cell_name("recipe", label, seed) for seed in CIFAR10.recipe_seeds}
+    return finetune_cells(CIFAR10, list(recipe_cells(CIFAR10, RECIPES, KnownBudgets(results), names.__contains__)))
 
 
 if __name__ == "__main__":
