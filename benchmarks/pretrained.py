@@ -119,6 +119,7 @@ def run_all(options: argparse.Namespace, data: Path, weights: Path) -> None:
             results["summary"] = summary(results["runs"])
             write_json(options.output, results)
             print(f"{config.name}: {results['runs'][config.name]}", file=sys.stderr, flush=True)
+    print(table(results["summary"]))
 
 
 def measure(config: Any, run: Path) -> dict[str, Any]:
@@ -159,6 +160,19 @@ def summary(runs: dict[str, Any]) -> dict[str, Any]:
                 facts = {"mean": float(np.mean(values)), "lowest": min(values), "highest": max(values)}
                 result.setdefault(arm, {})[role] = facts
     return result
+
+
+def table(found: dict[str, Any]) -> str:
+    """The summary in Markdown: mean selection accuracy in per cent, and lowest to highest over seeds."""
+    lines = ["| start | lr | largest | smallest | mean of 8 random |", "|---|---|---|---|---|"]
+    for arm, roles in found.items():
+        starts, lr = ARMS[arm]
+        cells = [
+            f"{100 * role['mean']:.1f} ({100 * role['lowest']:.1f} to {100 * role['highest']:.1f})"
+            for role in (roles[name] for name in ("largest", "smallest", "random_mean"))
+        ]
+        lines.append(f"| {'published' if starts else 'fresh'} | {lr:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

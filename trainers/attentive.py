@@ -24,6 +24,7 @@ def choose_attentively(
     *,
     settings: AttentiveSettings,
     smoothing: float,
+    class_weights: Tensor | None,
     autocast: torch.dtype | None,
     world: World,
 ) -> tuple[Subnet, ...]:
@@ -45,7 +46,7 @@ def choose_attentively(
                 for architecture in rivals:
                     if len(rivals) > 1:
                         logits = supernet(resize_batch(images_BCHW, architecture.resolution), architecture)
-                        losses[number] = label_loss(logits, labels_B, smoothing)
+                        losses[number] = label_loss(logits, labels_B, smoothing, class_weights)
                     number += 1
         supernet.train()
     world.sum_([losses])

@@ -66,6 +66,7 @@ def choose_subnets(
         labels_B[: settings.micro_batch],
         settings=attentive,
         smoothing=settings.label_smoothing,
+        class_weights=settings.class_weights,
         autocast=settings.autocast,
         world=world,
     )

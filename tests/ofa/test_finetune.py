@@ -37,7 +37,7 @@ def test_from_the_run_to_an_export(ofa: Any, run: Path, tmp_path: Path) -> None:
 
 
 def test_mistakes(refused: Any, ofa: Any, run: Path, tmp_path: Path) -> None:
-    assert "unknown architecture 'larg'. Did you mean 'largest'?" in refused("finetune", run, "larg")
+    assert "unknown architecture 'largst'. Did you mean 'largest'?" in refused("finetune", run, "largst")
     assert "epochs" in refused("finetune", run, "smallest", "--epochs", "-1")
     assert "--set" in refused("finetune", run, "smallest", "--set", "data.name=mnist_5k")
     assert "train.epoch: unknown key" in refused("finetune", run, "smallest", "--set", "train.epoch=3")

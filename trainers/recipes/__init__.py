@@ -16,6 +16,7 @@ from trainers.recipes.complexity_decay import complexity_decay
 from trainers.recipes.compound import compound
 from trainers.recipes.delayed_shrinking import delayed_shrinking
 from trainers.recipes.gradient_projection import gradient_projection
+from trainers.recipes.late_distillation import late_distillation
 from trainers.recipes.progressive_shrinking import progressive_shrinking
 from trainers.recipes.random_subnets import random_subnets
 from trainers.recipes.sandwich import sandwich
@@ -30,6 +31,7 @@ RECIPES: Registry[Recipe] = Registry("recipe")
 RECIPES.register("progressive_shrinking")(progressive_shrinking)
 RECIPES.register("compound")(compound)
 RECIPES.register("delayed_shrinking")(delayed_shrinking)
+RECIPES.register("late_distillation")(late_distillation)
 RECIPES.register("sandwich")(sandwich)
 RECIPES.register("alpha_divergence")(alpha_divergence)
 RECIPES.register("attentive_sampling")(attentive_sampling)

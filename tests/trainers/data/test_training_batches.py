@@ -73,7 +73,7 @@ def test_two_processes_agree(load: Any) -> None:
     command = [sys.executable, "-c", CHILD, settings]
     root = Path(__file__).parents[3]
     runs = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    first, second = (run.communicate(timeout=120)[0] for run in runs)
+    first, second = (run.communicate(timeout=300)[0] for run in runs)
     assert first == second and len(first.split()) == 2
     assert first.split()[1] == load(**SMALL, seed=9).split_sha256["test"]
 
