@@ -5,8 +5,8 @@
     python -m benchmarks.standalone --finetune sandwich  # instead: the same networks, taken from supernets of a recipe
 
 Each is trained from scratch by the same trainer, with the same data and hyper-parameters, for as many epochs as the
-largest subnet of the reference supernet sees. With `--finetune` they start from the weights of supernets that
-`benchmarks.recipes` left in the work folder, and train for a tenth of these epochs.
+largest subnet of the reference supernet sees (or as `training/setting.py` says). With `--finetune` they start from the
+weights of supernets that `benchmarks.recipes` left in the work folder, and train for a tenth of these epochs.
 
 Goes on where it was stopped; several may run side by side. The data are found through the variable OFA_BENCH_DATA
 (default: `../shared/data` beside the checkout).

@@ -54,7 +54,7 @@ def _sections(setting: Setting, recipes: Recipes, label: str) -> tuple[dict[str,
 def alone_cells(setting: Setting) -> list[Cell]:
     """The networks trained alone, seed by seed, and within a seed the ends first."""
     architectures = alone_architectures(setting, setting.build_space())
-    phase = {"name": "alone", "epochs": setting.epochs, "sampling": "largest"}
+    phase = {"name": "alone", "epochs": setting.epochs_alone, "sampling": "largest"}
     cells = []
     for seed in setting.alone_seeds:
         for architecture in (architectures[0], architectures[-1], *architectures[1:-1]):
@@ -67,7 +67,7 @@ def alone_cells(setting: Setting) -> list[Cell]:
                 space=space,
                 train={**setting.train, "phases": [phase]},
                 evaluated=(architecture,),
-                planned_macs=fixed_macs(setting, setting.build_space(space), setting.epochs),
+                planned_macs=fixed_macs(setting, setting.build_space(space), setting.epochs_alone),
             )
             cells.append(cell)
     return cells
@@ -78,7 +78,7 @@ def finetune_cells(setting: Setting, sources: list[Cell]) -> list[Cell]:
 
     Raises `UserError` for a supernet of another space, which does not hold them.
     """
-    epochs, distillation = setting.epochs * setting.finetune_share, setting.finetune_distillation
+    epochs, distillation = setting.epochs_alone * setting.finetune_share, setting.finetune_distillation
     phase: dict[str, Any] = {"name": "finetune", "epochs": epochs, "sampling": "largest", "distillation": distillation}
     cells = []
     for source in sources:
