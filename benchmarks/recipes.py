@@ -26,7 +26,7 @@ from benchmarks.training.cells import alone_cells, finetune_cells, recipe_cells
 from benchmarks.training.plots import draw
 from benchmarks.training.recipe_list import RECIPES
 from benchmarks.training.results import finished_networks, finished_recipes
-from benchmarks.training.setting import CIFAR10
+from benchmarks.training.setting import CIFAR10, Setting
 from benchmarks.training.summary import summarise
 from benchmarks.training.tables import alone_table, recipes_table
 from search_spaces.common.errors import UserError
@@ -43,22 +43,24 @@ def main() -> int:
     runner.add_options(parser)
     options = parser.parse_args()
 
-    def cells() -> list[Cell]:
-        return recipe_cells(CIFAR10, RECIPES, KnownBudgets(options.work / "budgets.jsonl"))
-
+    budgets = KnownBudgets(options.results)
     if not options.report:
-        return runner.main(cells, options)
+        return runner.main(recipe_cells(CIFAR10, RECIPES, budgets, runner.wanted(options)), options)
     try:
-        print(report(cells(), options.results, None if options.no_figure else options.figure), end="")
+        there = {path.stem for path in options.results.glob("*.json")}
+        cells = list(recipe_cells(CIFAR10, RECIPES, budgets, there.__contains__))
+        print(report(CIFAR10, cells, options.results, None if options.no_figure else options.figure), end="")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def report(recipes: list[Cell], results: Path, figure: Path | None) -> str:
+def report(setting: Setting, recipes: list[Cell], results: Path, figure: Path | None) -> str:
     """The tables of what is done; kept in the folder report of the results, with the figure."""
-    setting = recipes[0].setting
+    for cell in recipes:
+        if cell.file(results).exists() and not cell.is_done(results):
+            print(f"{cell.file(results)}: of other inputs, left out", file=sys.stderr)
     trained = finished_recipes(recipes, results)
     if not trained:
         raise UserError("no training of a recipe is finished", file=results, hint="Run this without --report")

@@ -5,8 +5,8 @@
     python -m benchmarks.standalone --finetune sandwich  # instead: the same networks, taken from supernets of a recipe
 
 Each is trained from scratch by the same trainer, with the same data and hyper-parameters, for as many epochs as the
-largest subnet of the reference supernet sees. With `--finetune` they start from the weights of supernets that
-`benchmarks.recipes` left in the work folder, and train for a tenth of these epochs.
+largest subnet of the reference supernet sees (or as `training/setting.py` says). With `--finetune` they start from the
+weights of supernets that `benchmarks.recipes` left in the work folder, and train for a tenth of these epochs.
 
 Goes on where it was stopped; several may run side by side. The data are found through the variable OFA_BENCH_DATA
 (default: `../shared/data` beside the checkout).
@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from benchmarks.training import runner
 from benchmarks.training.budget import KnownBudgets
-from benchmarks.training.cell import Cell
+from benchmarks.training.cell import Cell, cell_name
 from benchmarks.training.cells import alone_cells, finetune_cells, recipe_cells
 from benchmarks.training.recipe_list import RECIPES
 from benchmarks.training.setting import CIFAR10
+from search_spaces.common.errors import UserError, unknown_name
 
 
 def main() -> int:
@@ -31,14 +33,19 @@ def main() -> int:
     runner.add_options(parser)
     options = parser.parse_args()
 
-    def cells() -> list[Cell]:
-        if options.finetune is None:
-            return alone_cells(CIFAR10)
-        budgets = KnownBudgets(options.work / "budgets.jsonl")
-        sources = [cell for cell in recipe_cells(CIFAR10, RECIPES, budgets) if cell.label == options.finetune]
-        return finetune_cells(CIFAR10, sources)
-
+    try:
+        cells = alone_cells(CIFAR10) if options.finetune is None else _fine_tuning(options.finetune, options.results)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     return runner.main(cells, options)
+
+
+def _fine_tuning(label: str, results: Path) -> list[Cell]:
+    if label not in RECIPES:
+        raise unknown_name("recipe", label, RECIPES, key="--finetune")
+    names = {cell_name("recipe", label, seed) for seed in CIFAR10.recipe_seeds}
+    return finetune_cells(CIFAR10, list(recipe_cells(CIFAR10, RECIPES, KnownBudgets(results), names.__contains__)))
 
 
 if __name__ == "__main__":

@@ -60,14 +60,14 @@ def fixed_macs(setting: Setting, space: SearchSpace, epochs: float, *, teacher: 
 
 
 class KnownBudgets:
-    """Budgets that were worked out already: counting takes a minute for a long training.
+    """Budgets that were worked out already, in `budgets.jsonl` beside the results: counting takes up to a minute.
 
     Keeping them also keeps all seeds of a recipe at one length, whatever becomes of the code meanwhile.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        lines = [] if path is None else read_lines(path, "list of budgets")
+    def __init__(self, results: Path | None) -> None:
+        self.path = None if results is None else results / "budgets.jsonl"
+        lines = [] if self.path is None else read_lines(self.path, "list of budgets")
         self.known = {line["inputs"]: Budget(line["epochs"], line["macs"]) for line in lines}
 
     def get(

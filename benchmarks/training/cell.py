@@ -23,6 +23,10 @@ SCHEMA = 1
 Kind = Literal["recipe", "alone", "finetune"]
 
 
+def cell_name(kind: Kind, label: str, seed: int) -> str:
+    return f"{'' if kind == 'recipe' else f'{kind}-'}{label}-seed{seed}"
+
+
 @dataclass(frozen=True)
 class Cell:
     """A training by its config sections, and the architectures that are scored after it.
@@ -44,8 +48,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Names the result file and the work folder."""
-        prefix = "" if self.kind == "recipe" else f"{self.kind}-"
-        return f"{prefix}{self.label}-seed{self.seed}"
+        return cell_name(self.kind, self.label, self.seed)
 
     @property
     def epochs(self) -> float:

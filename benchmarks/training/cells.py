@@ -2,46 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.training.architectures import alone_architectures, evaluated_architectures, only
 from benchmarks.training.budget import KnownBudgets, fixed_macs
-from benchmarks.training.cell import Cell
+from benchmarks.training.cell import Cell, cell_name
 from benchmarks.training.recipe_list import Recipes
 from benchmarks.training.setting import Setting
+from search_spaces import Architecture
 from search_spaces.common.errors import UserError
 
 
-def recipe_cells(setting: Setting, recipes: Recipes, budgets: KnownBudgets) -> list[Cell]:
-    """All recipes with one seed, the reference first, then with the next: all train for the MACs of the reference."""
+def recipe_cells(
+    setting: Setting, recipes: Recipes, budgets: KnownBudgets, wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[Cell]:
+    """All recipes with one seed, the reference first, then with the next: all train for the MACs of the reference.
+
+    Cells whose name is not `wanted` are left out. Budgets are worked out as they are needed.
+    """
     labels = [setting.reference, *(label for label in recipes if label != setting.reference)]
-    cells: dict[int, list[Cell]] = {seed: [] for seed in setting.recipe_seeds}
-    macs: float | None = None
-    for label in labels:
-        space = {**setting.space, **recipes[label].get("space", {})}
-        train = {**setting.train, **recipes[label]["train"]}
-        budget = budgets.get(setting, space, train, macs=macs)
-        macs = budget.macs if macs is None else macs
-        evaluated = tuple(evaluated_architectures(setting, setting.build_space(space)))
-        for seed in setting.recipe_seeds:
-            cell = Cell(
+    evaluated: dict[str, tuple[Architecture, ...]] = {}
+    for seed in setting.recipe_seeds:
+        for label in labels:
+            if not wanted(cell_name("recipe", label, seed)):
+                continue
+            space, train = _sections(setting, recipes, label)
+            budget = budgets.get(setting, *_sections(setting, recipes, setting.reference))
+            if label != setting.reference:
+                budget = budgets.get(setting, space, train, macs=budget.macs)
+            if label not in evaluated:
+                evaluated[label] = tuple(evaluated_architectures(setting, setting.build_space(space)))
+            yield Cell(
                 kind="recipe",
                 label=label,
                 seed=seed,
                 setting=setting,
                 space=space,
                 train={**train, "epochs": budget.epochs},
-                evaluated=evaluated,
+                evaluated=evaluated[label],
                 planned_macs=budget.macs,
             )
-            cells[seed].append(cell)
-    return [cell for seed in setting.recipe_seeds for cell in cells[seed]]
+
+
+def _sections(setting: Setting, recipes: Recipes, label: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sections `space` and `train` of a recipe, the latter without epochs."""
+    recipe = recipes[label]
+    return {**setting.space, **recipe.get("space", {})}, {**setting.train, **recipe["train"]}
 
 
 def alone_cells(setting: Setting) -> list[Cell]:
     """The networks trained alone, seed by seed, and within a seed the ends first."""
     architectures = alone_architectures(setting, setting.build_space())
-    phase = {"name": "alone", "epochs": setting.epochs, "sampling": "largest"}
+    phase = {"name": "alone", "epochs": setting.epochs_alone, "sampling": "largest"}
     cells = []
     for seed in setting.alone_seeds:
         for architecture in (architectures[0], architectures[-1], *architectures[1:-1]):
@@ -54,7 +67,7 @@ def alone_cells(setting: Setting) -> list[Cell]:
                 space=space,
                 train={**setting.train, "phases": [phase]},
                 evaluated=(architecture,),
-                planned_macs=fixed_macs(setting, setting.build_space(space), setting.epochs),
+                planned_macs=fixed_macs(setting, setting.build_space(space), setting.epochs_alone),
             )
             cells.append(cell)
     return cells
@@ -65,7 +78,7 @@ def finetune_cells(setting: Setting, sources: list[Cell]) -> list[Cell]:
 
     Raises `UserError` for a supernet of another space, which does not hold them.
     """
-    epochs, distillation = setting.epochs * setting.finetune_share, setting.finetune_distillation
+    epochs, distillation = setting.epochs_alone * setting.finetune_share, setting.finetune_distillation
     phase: dict[str, Any] = {"name": "finetune", "epochs": epochs, "sampling": "largest", "distillation": distillation}
     cells = []
     for source in sources:

@@ -50,6 +50,7 @@ def difference(first: npt.ArrayLike, second: npt.ArrayLike, weights: npt.ArrayLi
     `first` and `second` are (num_seeds, num_architectures), each with its own number of seeds, of the same
     architectures in the same order; `weights` (num_architectures,), left out: equal ones. The percentile bootstrap
     interval resamples architectures (the same for both) and the seeds of each side: what another choice would give.
+    Of a side with one seed, it knows nothing of what another seed would do.
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     num = a.shape[1]

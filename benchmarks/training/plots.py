@@ -29,7 +29,7 @@ def draw(recipes: Sequence[Trained], alone: Trained | None, path: Path, *, refer
         raise UserError(message, hint="pip install -e '.[bench]', or leave the figure out with --no-figure") from None
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "benchmark"  # the same figure is the same file
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
     ranked = sorted(recipes, key=lambda trained: -area(trained.sizes["macs"], trained.accuracies.mean(axis=0)))
@@ -54,9 +54,10 @@ def draw(recipes: Sequence[Trained], alone: Trained | None, path: Path, *, refer
         axes.set_xscale("log")
         axes.set_xlabel("MACs, millions")
         axes.set_ylabel(label)
-        axes.grid(True, which="both", linewidth=0.3)
-        axes.xaxis.set_major_formatter(matplotlib.ticker.ScalarFormatter())
-        axes.xaxis.set_minor_formatter(matplotlib.ticker.ScalarFormatter())
+        axes.grid(True, linewidth=0.3)
+        axes.xaxis.set_major_locator(ticker.LogLocator(base=2))
+        axes.xaxis.set_major_formatter(ticker.ScalarFormatter())
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
     left.legend(fontsize=7, loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"Date": None} if path.suffix == ".svg" else None

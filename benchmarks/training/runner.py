@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import fcntl
 import fnmatch
+import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,15 +24,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="show the cells, what is done and what the rest costs")
 
 
-def main(cells: Callable[[], Sequence[Cell]], options: argparse.Namespace) -> int:
+def wanted(options: argparse.Namespace) -> Callable[[str], bool]:
+    """Whether the cell of a name is asked for."""
+    return lambda name: options.only is None or fnmatch.fnmatchcase(name, options.only)
+
+
+def main(cells: Iterable[Cell], options: argparse.Namespace) -> int:
     """List or carry out; returns the exit code."""
     import torch
 
     torch.set_num_threads(1)
     try:
-        chosen = [cell for cell in cells() if options.only is None or fnmatch.fnmatchcase(cell.name, options.only)]
-        if not chosen:
+        chosen: Iterator[Cell] = (cell for cell in cells if wanted(options)(cell.name))
+        first = next(chosen, None)
+        if first is None:
             raise UserError("no cell has such a name", key="--only", value=options.only, hint="--list shows them")
+        chosen = itertools.chain((first,), chosen)
         if options.list:
             show(chosen, options.results)
             return 0
@@ -44,7 +52,7 @@ def main(cells: Callable[[], Sequence[Cell]], options: argparse.Namespace) -> in
         return error.exit_code
 
 
-def run(cells: Sequence[Cell], results: Path, work: Path) -> bool:
+def run(cells: Iterable[Cell], results: Path, work: Path) -> bool:
     """Carry out what is not done and nobody else is at, in the order given. False if any failed.
 
     A runner that is stopped gives up its claim, and goes on in the middle of the training when started again.
@@ -68,7 +76,7 @@ def run(cells: Sequence[Cell], results: Path, work: Path) -> bool:
     return good
 
 
-def show(cells: Sequence[Cell], results: Path) -> None:
+def show(cells: Iterable[Cell], results: Path) -> None:
     left = 0.0
     for cell in cells:
         done = cell.is_done(results)

@@ -23,13 +23,15 @@ class Setting:
     """Space, data and hyper-parameters that all trainings share. The budget is that of recipe `reference`.
 
     `space`, `data` and `train` are sections of a config, without recipe, epochs and the path of the data. `epochs` is
-    how long `reference` trains, and a network alone: as many epochs as the largest subnet sees there.
+    how long `reference` trains.
     """
 
     space: Mapping[str, Any]
     data: Mapping[str, Any]
     train: Mapping[str, Any]
     epochs: float
+    alone_epochs: float | None = None
+    """How long a network alone trains; None: `epochs`, as many as the largest subnet sees in `reference`."""
     reference: str = "sandwich"
     recipe_seeds: tuple[int, ...] = (0, 1, 2)
     alone_seeds: tuple[int, ...] = (0, 1)
@@ -45,9 +47,13 @@ class Setting:
     finetune: Mapping[str, Any] = field(default_factory=dict)
     """Overrides of `train` for subnets that are trained on alone."""
     finetune_share: float = 0.1
-    """Epochs of that as a share of `epochs`."""
+    """Epochs of that as a share of those of a network alone."""
     finetune_distillation: str = "teacher"
     """`teacher`: they learn from the largest subnet of their supernet, too; `none`: from the labels alone."""
+
+    @property
+    def epochs_alone(self) -> float:
+        return self.epochs if self.alone_epochs is None else self.alone_epochs
 
     @property
     def steps_per_epoch(self) -> int:

@@ -64,7 +64,7 @@ RECIPES = {
 
 
 def cells(setting: Setting = TINY) -> list[Cell]:
-    return recipe_cells(setting, RECIPES, KnownBudgets(None))
+    return list(recipe_cells(setting, RECIPES, KnownBudgets(None)))
 
 
 # -- what is trained
@@ -86,12 +86,19 @@ def test_recipes_train_for_the_macs_of_the_reference_seed_by_seed() -> None:
 
 
 def test_budgets_are_worked_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "budgets.jsonl"
-    first = recipe_cells(TINY, RECIPES, KnownBudgets(path))
+    first = list(recipe_cells(TINY, RECIPES, KnownBudgets(tmp_path)))
     monkeypatch.setattr("benchmarks.training.budget.planned_macs", None)  # not called again
-    assert [cell.inputs for cell in recipe_cells(TINY, RECIPES, KnownBudgets(path))] == [cell.inputs for cell in first]
+    again = list(recipe_cells(TINY, RECIPES, KnownBudgets(tmp_path)))
+    assert [cell.inputs for cell in again] == [cell.inputs for cell in first]
     with pytest.raises(TypeError):
-        recipe_cells(replace(TINY, epochs=3), RECIPES, KnownBudgets(path))
+        list(recipe_cells(replace(TINY, epochs=3), RECIPES, KnownBudgets(tmp_path)))
+
+
+def test_only_what_is_wanted_is_counted() -> None:
+    (cell,) = recipe_cells(
+        TINY, {**RECIPES, "strange": {"train": {"recipe": "?"}}}, KnownBudgets(None), "narrow-seed1".__eq__
+    )
+    assert cell.inputs == cells()[5].inputs
 
 
 def test_the_networks_trained_alone_are_spread_and_evaluated_ones() -> None:
@@ -109,6 +116,8 @@ def test_the_networks_trained_alone_are_spread_and_evaluated_ones() -> None:
 
 
 def test_a_network_alone_has_its_own_weights_only() -> None:
+    assert {cell.epochs for cell in alone_cells(TINY)} == {2}
+    assert {cell.epochs for cell in alone_cells(replace(TINY, alone_epochs=5))} == {5}
     architecture = alone_architectures(TINY, TINY.build_space())[1]
     space = TINY.build_space({"restrict": only(architecture)})
     assert space.size == 1
@@ -221,13 +230,13 @@ def test_the_data_are_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.Monk
         CIFAR10.config("name", seed=0, space=CIFAR10.space, train={**CIFAR10.train, "recipe": "sandwich"})
 
 
-def test_report_of_what_is_done(tmp_path: Path) -> None:
+def test_report_of_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results, work = tmp_path / "results", tmp_path / "work"
     all_recipes, alone = cells(), alone_cells(TINY)
     with pytest.raises(UserError, match="no training of a recipe is finished"):
-        recipes_command.report(all_recipes, results, None)
+        recipes_command.report(TINY, all_recipes, results, None)
     assert runner.run([*all_recipes[:4], *alone], results, work)
-    text = recipes_command.report(all_recipes, results, None)
+    text = recipes_command.report(TINY, all_recipes, results, None)
     summary = json.loads((results / "report" / "summary.json").read_text())
     entries = {entry["label"]: entry for entry in summary["recipes"]}
     assert set(entries) == {"sandwich", "random_subnets", "narrow"}
@@ -244,7 +253,12 @@ def test_report_of_what_is_done(tmp_path: Path) -> None:
     }
     expected = np.mean([by_key[key] - truth[key] for key in truth])
     assert entries["random_subnets"]["minus_alone"]["value"] == pytest.approx(expected)
-    assert "random_subnets" in text and "ceiling" in text
+    assert "random_subnets" in text
+    assert "ceiling" in text
+    changed = [replace(all_recipes[0], train={**all_recipes[0].train, "label_smoothing": 0.3}), *all_recipes[1:]]
+    capsys.readouterr()
+    assert "| sandwich | 2.0 | 1 |" in recipes_command.report(TINY, changed, results, None)
+    assert "of other inputs" in capsys.readouterr().err
 
 
 def test_fine_tuning_starts_from_the_supernet_of_its_own_seed(tmp_path: Path) -> None:
