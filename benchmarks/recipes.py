@@ -23,6 +23,7 @@ from benchmarks.training import runner
 from benchmarks.training.budget import KnownBudgets
 from benchmarks.training.cell import Cell
 from benchmarks.training.cells import alone_cells, finetune_cells, recipe_cells
+from benchmarks.training.exposure import seen_by_the_largest
 from benchmarks.training.plots import draw
 from benchmarks.training.recipe_list import RECIPES
 from benchmarks.training.results import finished_networks, finished_recipes
@@ -64,18 +65,20 @@ def report(setting: Setting, recipes: list[Cell], results: Path, figure: Path | 
     trained = finished_recipes(recipes, results)
     if not trained:
         raise UserError("no training of a recipe is finished", file=results, hint="Run this without --report")
-    alone = finished_networks(alone_cells(setting), results, "alone")
+    alone = [finished_networks(alone_cells(setting, epochs), results, "alone") for epochs in setting.lengths_alone]
     finetuned = []
     for label in dict.fromkeys(cell.label for cell in recipes):
         sources = [cell for cell in recipes if cell.label == label and dict(cell.space) == dict(setting.space)]
         found = finished_networks(finetune_cells(setting, sources), results, label)
         finetuned += [] if found is None else [found]
-    summary = summarise(trained, alone, finetuned, reference=setting.reference)
-    text = recipes_table(summary) + "\n" + alone_table(summary)
-    write_json(results / "report" / "summary.json", summary)
+    seen = {cell.label: seen_by_the_largest(cell) for cell in recipes if cell.seed == setting.recipe_seeds[0]}
+    summaries = [summarise(trained, each, finetuned, reference=setting.reference, seen=seen) for each in alone]
+    text = "\n".join([recipes_table(summaries[0]), *map(alone_table, summaries)])
+    write_json(results / "report" / "summary.json", {"by_length_alone": summaries})
     write_text(results / "report" / "tables.md", text)
     if figure is not None:
-        draw(trained, alone, figure, reference=setting.reference)
+        longest = next((each for each in reversed(alone) if each is not None), None)
+        draw(trained, longest, figure, reference=setting.reference)
     return text
 
 

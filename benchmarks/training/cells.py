@@ -51,23 +51,25 @@ def _sections(setting: Setting, recipes: Recipes, label: str) -> tuple[dict[str,
     return {**setting.space, **recipe.get("space", {})}, {**setting.train, **recipe["train"]}
 
 
-def alone_cells(setting: Setting) -> list[Cell]:
-    """The networks trained alone, seed by seed, and within a seed the ends first."""
+def alone_cells(setting: Setting, epochs: float | None = None) -> list[Cell]:
+    """The networks trained alone for `epochs` (None: for every length), seed by seed, within a seed the ends first."""
+    if epochs is None:
+        return [cell for length in setting.lengths_alone for cell in alone_cells(setting, length)]
     architectures = alone_architectures(setting, setting.build_space())
-    phase = {"name": "alone", "epochs": setting.epochs_alone, "sampling": "largest"}
+    phase = {"name": "alone", "epochs": epochs, "sampling": "largest"}
     cells = []
     for seed in setting.alone_seeds:
         for architecture in (architectures[0], architectures[-1], *architectures[1:-1]):
             space = {**setting.space, "restrict": only(architecture)}
             cell = Cell(
                 kind="alone",
-                label=architecture.key,
+                label=f"{architecture.key}-{epochs:g}ep",
                 seed=seed,
                 setting=setting,
                 space=space,
                 train={**setting.train, "phases": [phase]},
                 evaluated=(architecture,),
-                planned_macs=fixed_macs(setting, setting.build_space(space), setting.epochs_alone),
+                planned_macs=fixed_macs(setting, setting.build_space(space), epochs),
             )
             cells.append(cell)
     return cells
@@ -78,7 +80,7 @@ def finetune_cells(setting: Setting, sources: list[Cell]) -> list[Cell]:
 
     Raises `UserError` for a supernet of another space, which does not hold them.
     """
-    epochs, distillation = setting.epochs_alone * setting.finetune_share, setting.finetune_distillation
+    epochs, distillation = setting.lengths_alone[0] * setting.finetune_share, setting.finetune_distillation
     phase: dict[str, Any] = {"name": "finetune", "epochs": epochs, "sampling": "largest", "distillation": distillation}
     cells = []
     for source in sources:

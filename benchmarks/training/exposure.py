@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.training.cell import Cell
 from search_spaces import SearchSpace
-from trainers.phases import Plan
+from trainers.phases import Plan, make_plan
 from trainers.sampler import Subnet
+from trainers.settings import TrainSettings
 
 #: steps of a plan that are looked at
-_STEPS = 1000
+_STEPS = 300
 
 
 def epochs_seen(space: SearchSpace, plan: Plan) -> float:
@@ -31,3 +33,10 @@ def epochs_seen(space: SearchSpace, plan: Plan) -> float:
 
     shares = [share(plan.phase_at(int(step)).sampler.subnets(int(step))) for step in steps]
     return float(np.mean(shares)) * plan.num_steps / plan.steps_per_epoch
+
+
+def seen_by_the_largest(cell: Cell) -> float:
+    """`epochs_seen` of the training of a cell."""
+    steps = cell.setting.steps_per_epoch
+    plan = make_plan(cell.built_space, TrainSettings(**cell.train), seed=cell.seed, steps_per_epoch=steps)
+    return epochs_seen(cell.built_space, plan)

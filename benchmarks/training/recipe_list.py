@@ -14,7 +14,13 @@ Recipes = Mapping[str, Mapping[str, Mapping[str, Any]]]
 _SPACES: dict[str, dict[str, Any]] = {"compound": {"coupling": "compound"}}
 
 #: Recipes put together, or with other numbers.
-_COMBINED: dict[str, dict[str, dict[str, Any]]] = {}
+_COMBINED: dict[str, dict[str, dict[str, Any]]] = {
+    # what if the sandwich learned from labels, and not from a largest network that knows little yet?
+    "sandwich_of_labels": {"train": {"recipe": "sandwich", "each_phase": {"distillation": "none"}}},
+    # an average of the weights, which single random subnets pull to and fro
+    "random_averaged": {"train": {"recipe": "random_subnets", "ema_decay": 0.995}},
+    "stratified_decay": {"train": {"recipe": "stratified_subnets", "each_phase": {"decay": {"largest": 0.5}}}},
+}
 
 RECIPES: Recipes = {
     **{name: {"train": {"recipe": name}, "space": _SPACES.get(name, {})} for name in REGISTERED.names()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,14 +14,19 @@ from benchmarks.training.results import COSTS, Trained
 
 
 def summarise(
-    recipes: Sequence[Trained], alone: Trained | None, finetuned: Sequence[Trained], *, reference: str
+    recipes: Sequence[Trained],
+    alone: Trained | None,
+    finetuned: Sequence[Trained],
+    *,
+    reference: str,
+    seen: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Accuracies are in 0..1, MACs those of the training steps."""
+    """Accuracies are in 0..1, MACs those of the training steps; `seen`: epochs that the largest network was trained."""
     by_label = {trained.label: trained for trained in recipes}
     fine = {trained.label: trained for trained in finetuned}
     entries = []
     for trained in recipes:
-        entry = _recipe(trained, by_label.get(reference))
+        entry = _recipe(trained, by_label.get(reference)) | {"seen_by_largest": (seen or {}).get(trained.label)}
         if alone is not None and set(alone.keys) <= set(trained.keys):
             entry |= _beside_alone(trained, alone, fine.get(trained.label))
         entries.append(entry)

@@ -10,15 +10,16 @@ from typing import Any
 def recipes_table(summary: Mapping[str, Any]) -> str:
     """One line a recipe, the best first. Accuracies in %, differences in points."""
     lines = [
-        f"| recipe | epochs | seeds | area | minus {summary['reference']} | smallest | largest | mean "
+        f"| recipe | epochs | largest saw | seeds | area | minus {summary['reference']} | smallest | largest | mean "
         "| MACs forward + backward + teacher + selection, 10^12 | CPU hours |",
-        "|---|---:|---:|---|---|---:|---:|---:|---|---:|",
+        "|---|---:|---:|---:|---|---|---:|---:|---:|---|---:|",
     ]
     for entry in summary["recipes"]:
         spent = " + ".join(f"{entry[f'{part}_macs'] / 1e12:.2f}" for part in _PARTS)
         cells = [
             entry["label"],
             f"{entry['epochs']:.1f}",
+            _number(entry["seen_by_largest"]),
             str(len(entry["seeds"])),
             _percent(entry["area"], entry["seeds"]),
             _points(entry.get("area_minus_reference")),
@@ -57,6 +58,10 @@ def alone_table(summary: Mapping[str, Any]) -> str:
 
 
 _PARTS = ("forward", "backward", "teacher", "selection")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _percent(estimate: Mapping[str, float], seeds: list[int]) -> str:

@@ -117,7 +117,8 @@ def test_the_networks_trained_alone_are_spread_and_evaluated_ones() -> None:
 
 def test_a_network_alone_has_its_own_weights_only() -> None:
     assert {cell.epochs for cell in alone_cells(TINY)} == {2}
-    assert {cell.epochs for cell in alone_cells(replace(TINY, alone_epochs=5))} == {5}
+    assert {cell.epochs for cell in alone_cells(replace(TINY, alone_epochs=(3, 5)))} == {3, 5}
+    assert {cell.epochs for cell in alone_cells(replace(TINY, alone_epochs=(3, 5)), 5)} == {5}
     architecture = alone_architectures(TINY, TINY.build_space())[1]
     space = TINY.build_space({"restrict": only(architecture)})
     assert space.size == 1
