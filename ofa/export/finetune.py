@@ -20,6 +20,7 @@ from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest, read_json, write_json
 from search_spaces.common.settings import Settings, apply_overrides, parse_settings
 from search_spaces.plain import clone_network
+from trainers.accounting import Ledger
 from trainers.alone import only, with_phases
 from trainers.checkpoints import check_tensors, load_supernet, read_tensors, weights_digest, write_tensors
 from trainers.command import train_config
@@ -64,7 +65,7 @@ class Finetuning:
     before: float
     after: float
     kept: bool
-    macs: float
+    macs: int
 
 
 def finetune_config(
@@ -152,7 +153,7 @@ def score_finetuned(
         before=before,
         after=after,
         kept=after >= before,
-        macs=steps * config.train.batch_size * _macs_per_image(session, architecture, phase),
+        macs=Ledger.from_json(trained.info.get("cost")).macs.total,
     )
     facts = {
         "schema": SCHEMA,
@@ -216,11 +217,3 @@ def _accuracy(session: ExportSession, network: GraphModule, architecture: Archit
     batch_size = session.config.export.batch_size
     batches = session.data.batches("selection", resolution=architecture.resolution, batch_size=batch_size)
     return evaluate_network(network, batches).accuracy
-
-
-def _macs_per_image(session: ExportSession, architecture: Architecture, phase: PhaseSettings) -> float:
-    """One forward pass and a backward pass of twice its work; of the teacher, at the same resolution, the forward."""
-    teacher = Architecture({**session.largest.values, "resolution": architecture.resolution})
-    rows = session.space.encode([architecture, teacher])
-    student_macs, teacher_macs = session.space.cost("macs").evaluate(rows).tolist()
-    return float(3 * student_macs + (teacher_macs if phase.distillation == "teacher" else 0))
