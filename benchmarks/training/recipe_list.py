@@ -17,9 +17,10 @@ _SPACES: dict[str, dict[str, Any]] = {"compound": {"coupling": "compound"}}
 _COMBINED: dict[str, dict[str, dict[str, Any]]] = {
     # what if the sandwich learned from labels, and not from a largest network that knows little yet?
     "sandwich_of_labels": {"train": {"recipe": "sandwich", "each_phase": {"distillation": "none"}}},
-    # an average of the weights, which single random subnets pull to and fro
-    "random_averaged": {"train": {"recipe": "random_subnets", "ema_decay": 0.995}},
-    "stratified_decay": {"train": {"recipe": "stratified_subnets", "each_phase": {"decay": {"largest": 0.5}}}},
+    # bounded jumps: smaller ones; with an average of the weights; and with rates by complexity
+    "small_jumps": {"train": {"recipe": "bounded_jumps", "each_phase": {"jump": 0.03}}},
+    "averaged_jumps": {"train": {"recipe": "bounded_jumps", "ema_decay": 0.995}},
+    "jumps_with_decay": {"train": {"recipe": "bounded_jumps", "each_phase": {"decay": {"largest": 0.5}}}},
 }
 
 RECIPES: Recipes = {
