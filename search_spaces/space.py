@@ -167,7 +167,7 @@ class SearchSpace:
     def network(self, architecture: Architecture) -> list[tuple[str, Operator]]:
         """(slot name, operator) in the order of the network; slots that are switched off are left out."""
         if architecture not in self._networks:
-            if len(self._networks) > 10_000:
+            if len(self._networks) >= 1_000:  # about 3 kB each, and most are drawn once
                 self._networks.clear()
             row = self.genome.encode([architecture])[0]
             self._networks[architecture] = self._look_up(row) if "_operator_numbers" in vars(self) else self._build(row)
