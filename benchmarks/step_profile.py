@@ -4,8 +4,9 @@
     python -m benchmarks.step_profile CONFIG --steps 50 --threads 2 --set train.compile=true
     python -m benchmarks.step_profile --markdown            # the table of the results that are there, for the docs
 
-Trains as `ofa run` does, without evaluations and checkpoints, and writes `benchmarks/results/step_profile.json`. CIFAR-10
-is found through the variable OFA_BENCH_DATA (default: `../shared/data` beside the checkout).
+Trains as `ofa run` does, without evaluations and checkpoints: a short run that warms the process up, then the one whose
+ledger is read. Writes `benchmarks/results/step_profile.json`. CIFAR-10 is found through the variable OFA_BENCH_DATA
+(default: `../shared/data` beside the checkout).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step_profile", description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path, nargs="?", default=CONFIG)
     parser.add_argument("--steps", type=int, default=100, help="steps that are measured (default 100)")
-    parser.add_argument("--warm-up", type=int, default=10, help="steps before them (default 10)")
+    parser.add_argument("--warm-up", type=int, default=10, help="steps of the run before (default 10)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="change the config")
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -53,9 +54,10 @@ def main() -> int:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Mean wall milliseconds of every part of a step, of one run after its warm-up."""
+    """Mean wall milliseconds of every part of a step, of one run after another that warmed up."""
     import torch
 
+    from trainers.data import keep_loaded
     from trainers.settings import load_training_config
     from trainers.training import train
 
@@ -65,14 +67,18 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     data = ROOT.parent / "shared" / "data"
     if not os.environ.get(DATA_VARIABLE) and data.is_dir():
         os.environ[DATA_VARIABLE] = str(data)
-    total = options.warm_up + options.steps
-    fixed = [f"train.max_steps={total}", "train.checkpoint_every=1000000", "train.eval_every=null"]
-    config = load_training_config(options.config, [*options.set, *fixed])
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder)
-        with _Readings(options.warm_up, total) as readings:
-            train(config, run)
-        cost = read_json(run / "supernet.json", "supernet description")["cost"]
+    fixed = ["train.checkpoint_every=1000000", "train.eval_every=null"]
+    warm_up, config = (
+        load_training_config(options.config, [*options.set, *fixed, f"train.max_steps={steps}"])
+        for steps in (options.warm_up, options.steps)
+    )
+    with tempfile.TemporaryDirectory() as folder, keep_loaded():
+        train(warm_up, Path(folder) / "warm_up")
+        neighbours, load = Neighbours(), os.getloadavg()[0]
+        train(config, Path(folder) / "measured")
+        busy = neighbours.cores([])
+        info = read_json(Path(folder) / "measured" / "supernet.json", "supernet description")
+    steps, cost = info["step"], info["cost"]
     return {
         "schema": 1,
         "config": options.config.name,
@@ -80,51 +86,17 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "space": config.space,
         "batch_size": config.train.batch_size,
         "micro_batch": config.train.group_size,
-        "steps": options.steps,
+        "steps": steps,
         "warm_up": options.warm_up,
         "threads": options.threads,
         "device": "cuda" if config.train.device != "cpu" and torch.cuda.is_available() else "cpu",
-        "milliseconds": readings.milliseconds,
-        "forward_macs_per_step": round(cost["forward_macs"] / total),
+        "milliseconds": {part: round(1000 * seconds / steps, 3) for part, seconds in cost["seconds"].items()},
+        "forward_macs_per_step": round(cost["forward_macs"] / steps),
         "machine": machine_facts(),
-        "load": os.getloadavg()[0],
-        "busy_cores_of_others": readings.busy,
+        "load": load,
+        "busy_cores_of_others": busy,
         "commit": checkout(),
     }
-
-
-class _Readings:
-    """Reads the ledger of the training in this block after the warm-up and at the end."""
-
-    def __init__(self, first: int, last: int) -> None:
-        self.first, self.last = first, last
-        self.milliseconds: dict[str, float] = {}
-        self.busy: float | None = None
-
-    def __enter__(self) -> _Readings:
-        from trainers.accounting import Ledger
-
-        self.ledger, self.add = Ledger, Ledger.add
-        before: dict[str, float] = {}
-        readings, steps = self, 0
-
-        def add(ledger: Ledger, *arguments: Any) -> None:
-            nonlocal before, steps
-            readings.add(ledger, *arguments)
-            steps += 1
-            if steps == readings.first:
-                before, readings.neighbours = dict(ledger.seconds), Neighbours()
-            elif steps == readings.last:
-                share = 1000 / (readings.last - readings.first)
-                spent = {part: seconds - before[part] for part, seconds in ledger.seconds.items()}
-                readings.milliseconds = {part: round(share * seconds, 3) for part, seconds in spent.items()}
-                readings.busy = readings.neighbours.cores([os.getpid()])
-
-        self.ledger.add = add  # type: ignore[method-assign]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ledger.add = self.add  # type: ignore[method-assign]
 
 
 def markdown(result: Mapping[str, Any]) -> str:

@@ -21,9 +21,9 @@ from trainers.losses import alpha_divergence_loss, distillation_loss, label_loss
 class Compiled:
     """`function`, compiled when it is first called and again for every new combination of shapes and constants.
 
-    There are few of these in a training; beyond eight torch goes on with the function as it is. Raises `UserError` where
-    this machine cannot compile. The compiler's caches on disk are switched off for the whole process: what lies there is
-    pickled, and this project unpickles nothing. Compiling anew takes seconds per start.
+    There are few of these in a training; beyond eight torch goes on with the function as it is. Raises `UserError`
+    where this machine cannot compile. The compiler's caches on disk are switched off for the whole process: what lies
+    there is pickled, and this project unpickles nothing. Compiling anew takes seconds per start.
     """
 
     def __init__(self, function: Callable[..., torch.Tensor]) -> None:
