@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_lines
 from trainers.compilation import Compiled, Losses
 from trainers.data.augment import augment, finish
@@ -26,20 +29,34 @@ ALL: dict[str, Any] = {
     "erase": {"probability": 0.5},
 }
 
+CHILD = """
+import sys, torch
+from search_spaces.common.errors import UserError
+from trainers.compilation import Losses
+try:
+    Losses.compiled().distillation(torch.randn(4, 3), torch.randn(4, 3))
+except UserError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(autouse=True)
-def _caches_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+def _compiler_as_it_was() -> Iterator[None]:
     torch.compiler.reset()
-    monkeypatch.setattr(torch.compiler.config, "force_disable_caches", False)  # and back to what it was
+    with torch.compiler.config.patch(force_disable_caches=False):
+        yield
 
 
-def test_no_compiler_is_a_users_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch._inductor import config
-
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
-    with pytest.raises(UserError, match=r"train\.compile.*no-such-compiler.*C\+\+ compiler") as caught:
-        Compiled(distillation_loss)(torch.randn(4, 3), torch.randn(4, 3))
-    assert caught.value.exit_code == 2
+@pytest.mark.slow
+def test_no_compiler_is_a_users_error() -> None:
+    """In a process of its own: torch remembers what it has found out about the compiler."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD], cwd=ROOT, env={**os.environ, "CXX": "no-such-compiler"}, stdout=subprocess.PIPE
+    )
+    assert done.returncode == 2
+    assert re.search(rb"train\.compile.*no-such-compiler.*C\+\+ compiler", done.stdout, re.DOTALL)
 
 
 def test_every_function_is_one_graph() -> None:
