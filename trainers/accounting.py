@@ -8,10 +8,10 @@ optimiser are not training steps and not counted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from search_spaces.costs import CostTable
 from trainers.phases import Phase, Plan
 from trainers.sampler import Subnet
 from trainers.sharing import shared_starts
+
+#: what the wall time of a run is divided into
+Part = Literal["data", "selection", "forward_backward", "optimizer", "bookkeeping", "pauses"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,12 @@ class StepCosts:
         return self.space.cost("macs")
 
 
+def share_of_steps(seconds: Mapping[Part, float], part: Part) -> float:
+    """What `part` has of the time of steps, pauses left out; 0 before there was any."""
+    total = sum(spent for name, spent in seconds.items() if name != "pauses")
+    return seconds[part] / total if total > 0 else 0.0
+
+
 def planned_macs(space: SearchSpace, plan: Plan, *, batch_size: int, micro_batch: int) -> Macs:
     """What a whole plan will cost, from the subnets that its samplers will draw; no training takes part.
 
@@ -128,28 +138,48 @@ class Ledger:
     """What a run has spent so far, over all its interruptions (steps that a crash threw away are not in it).
 
     `cpu_seconds` is that of the first process, all threads; `wall_seconds` counts only while training runs.
+
+    `seconds` divides the wall time up to the last `mark` by what the first process was at. `data`: waiting for a batch
+    or making it; `selection`: attentive sampling looks at its candidates; `forward_backward`: losses, gradients and
+    their sum over all processes; `optimizer`: clipping, update and weight average; `bookkeeping`: drawing subnets,
+    learning rate, cost accounting, looking at losses, log; `pauses`: start, change of phase, evaluations, checkpoints.
+
+    On CUDA these are times of the host, which runs ahead of the device: each part has what it takes to launch its work,
+    and the time the device takes beyond that stands where the host waits for it, in `bookkeeping` whenever losses are
+    looked at (and in `selection`). Nothing is synchronised for the sake of these figures.
     """
 
     macs: Macs = Macs()
     images: int = 0
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    seconds: dict[Part, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
 
     def __post_init__(self) -> None:
         self._since = time.monotonic(), time.process_time()
+        self._marked = self._since[0]
+
+    def mark(self, part: Part) -> None:
+        """The time since the last mark, or since this ledger began, went into `part`."""
+        now = time.monotonic()
+        self.seconds[part] += now - self._marked
+        self._marked = now
 
     def add(self, macs: Macs, images: int) -> None:
         self.macs += macs
         self.images += images
 
     def to_json(self) -> dict[str, Any]:
-        """`{forward_macs, backward_macs, teacher_macs, selection_macs, images, wall_seconds, cpu_seconds}`."""
+        """`{forward_macs, backward_macs, teacher_macs, selection_macs, images, wall_seconds, cpu_seconds,
+        seconds: {part: wall seconds}}`.
+        """
         self._count_time()
         return {
             **{f"{key}_macs": value for key, value in asdict(self.macs).items()},
             "images": self.images,
             "wall_seconds": round(self.wall_seconds, 3),
             "cpu_seconds": round(self.cpu_seconds, 3),
+            "seconds": {part: round(seconds, 3) for part, seconds in self.seconds.items()},
         }
 
     @classmethod
@@ -158,7 +188,9 @@ class Ledger:
         if not isinstance(found, dict):
             return cls()
         macs = Macs(**{key: int(found[f"{key}_macs"]) for key in asdict(Macs())})
-        return cls(macs, int(found["images"]), float(found["wall_seconds"]), float(found["cpu_seconds"]))
+        known = found.get("seconds", {})
+        seconds = {part: float(known.get(part, 0.0)) for part in PARTS}
+        return cls(macs, int(found["images"]), float(found["wall_seconds"]), float(found["cpu_seconds"]), seconds)
 
     def _count_time(self) -> None:
         now = time.monotonic(), time.process_time()

@@ -51,10 +51,10 @@ def choose_attentively(
         supernet.train()
     world.sum_([losses])
     sign = 1 if settings.by == "best" else -1
-    chosen, number = [], 0
+    values, chosen, number = (sign * losses).tolist(), [], 0
     for subnet, rivals in zip(subnets, candidates, strict=True):
-        values = (sign * losses[number : number + len(rivals)]).tolist()
-        best = min(range(len(rivals)), key=values.__getitem__)
+        own = values[number : number + len(rivals)]
+        best = min(range(len(rivals)), key=own.__getitem__)
         others = tuple(rivals[:best] + rivals[best + 1 :]) if len(rivals) > 1 else ()
         chosen.append(Subnet(subnet.role, rivals[best], others))
         number += len(rivals)

@@ -9,7 +9,7 @@ from timm.layers import DropPath
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
-from torch import nn
+from torch import Tensor, nn
 
 from search_spaces.common.errors import UserError
 from trainers.phases import Phase
@@ -63,6 +63,24 @@ def make_ema(supernet: nn.Module, settings: TrainSettings) -> ModelEmaV3 | None:
     if settings.ema_decay is None:
         return None
     return ModelEmaV3(supernet, decay=settings.ema_decay, use_warmup=True, exclude_buffers=True)
+
+
+class AverageUpdate:
+    """`ema.update(model)` of a float32 average without buffers, over lists that are made once instead of every step."""
+
+    def __init__(self, ema: ModelEmaV3, model: nn.Module) -> None:
+        self.ema = ema
+        self.parameters: tuple[list[Tensor], list[Tensor]] = list(ema.module.parameters()), list(model.parameters())
+        self.buffers: tuple[list[Tensor], list[Tensor]] = list(ema.module.buffers()), list(model.buffers())
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> None:
+        """Take in the weights as they are after `step` updates, and the buffers as they are."""
+        averages, weights = self.parameters
+        torch._foreach_lerp_(averages, weights, weight=1.0 - self.ema.get_decay(step))
+        kept, buffers = self.buffers
+        if buffers:
+            torch._foreach_copy_(kept, buffers)
 
 
 def set_regularisation(supernet: nn.Module, settings: TrainSettings) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from search_spaces.common.files import append_line, read_lines
+from trainers.accounting import Ledger, share_of_steps
 from trainers.evaluation import Evaluation
 from trainers.loss_watch import LossWatch, StepRecord, TrainingFault
 from trainers.phases import Phase
@@ -23,7 +26,17 @@ class RunLog:
     that every process stops together.
     """
 
-    def __init__(self, run: Path, watch: LossWatch, *, start: int, every: int, batch_size: int, writes: bool) -> None:
+    def __init__(
+        self,
+        run: Path,
+        watch: LossWatch,
+        *,
+        start: int,
+        every: int,
+        batch_size: int,
+        writes: bool,
+        ledger: Ledger,
+    ) -> None:
         self.path, self.every, self.batch_size, self.writes = run / "training.jsonl", every, batch_size, writes
         self.watch = watch
         self.pending: list[StepRecord] = []
@@ -31,6 +44,8 @@ class RunLog:
         self.evaluations: dict[int, dict[str, Any]] = {}
         self.logged = {"step": 0, "evaluation": 0}
         self.since, self.steps = time.monotonic(), 0
+        self.ledger = ledger
+        self.seconds = dict(self.ledger.seconds)
         self.tensorboard: Any = None
         if writes:
             from torch.utils.tensorboard import SummaryWriter
@@ -54,8 +69,7 @@ class RunLog:
 
         `alone`: the other ranks do not do so at this step.
         """
-        for record in self.pending:
-            losses, grad_norm = record.losses.tolist(), record.grad_norm.item()
+        for record, losses, grad_norm in _read(self.pending):
             fault = self.watch.check(record, losses, grad_norm)
             if fault is not None:
                 raise TrainingFault(record, fault, known=not alone)
@@ -95,6 +109,7 @@ class RunLog:
         self.since, self.steps = now, 0
         self.tensorboard.add_scalar("learning_rate", lr, step)
         self.tensorboard.add_scalar("images_per_second", speed, step)
+        self.tensorboard.add_scalar("data_share", self._data_share(), step)
         self.tensorboard.add_scalar("training_macs", record.macs, step)
         for role, loss in losses.items():
             self.tensorboard.add_scalar(f"loss/{role}", loss, step)
@@ -109,10 +124,27 @@ class RunLog:
         }
         self._line("step", step, record.phase, content)
 
+    def _data_share(self) -> float:
+        """What steps since the last logged one spent on waiting for images or making them."""
+        before, self.seconds = self.seconds, dict(self.ledger.seconds)
+        return share_of_steps({part: spent - before[part] for part, spent in self.seconds.items()}, "data")
+
     def _line(self, kind: str, step: int, phase: Phase, content: dict[str, Any]) -> None:
         if step > self.logged[kind]:
             append_line(self.path, {"kind": kind, "step": step, "phase": phase.settings.name, **content})
             self.logged[kind] = step
+
+
+def _read(records: Sequence[StepRecord]) -> Iterator[tuple[StepRecord, list[float], float]]:
+    """Losses and gradient norm of every record as numbers, brought from their device in one copy."""
+    if not records:
+        return
+    norms = [record.grad_norm.reshape(1).to(record.losses.dtype) for record in records]
+    values = torch.cat([*(record.losses for record in records), *norms]).tolist()
+    place = 0
+    for record, grad_norm in zip(records, values[-len(records) :], strict=True):
+        yield record, values[place : place + len(record.losses)], grad_norm
+        place += len(record.losses)
 
 
 def _mean_by_role(subnets: Sequence[Subnet], values: Sequence[float]) -> dict[str, float]:

@@ -25,6 +25,7 @@ LATER_SECTIONS = ("devices", "records", "predictor", "search", "export", "report
 INCIDENTAL = (
     "device",
     "channels_last",
+    "compile",
     "checkpoint_every",
     "keep_checkpoints",
     "keep_best",
@@ -87,6 +88,8 @@ class TrainSettings(Settings):
     amp: Literal["auto", "bf16", "off"] = "auto"
     device: str = "auto"
     channels_last: bool = True
+    compile: bool = False
+    """torch.compile of losses and augmentation. Like another device, it may round the last digits otherwise."""
     max_steps: int | None = Field(None, ge=1)
     checkpoint_every: int | str = "60s"
     keep_checkpoints: int = Field(2, ge=1)

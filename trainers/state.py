@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import file_digest
 from trainers.checkpoints import Checkpoint, check_tensors, read_tensors, write_tensors
-from trainers.optim import freeze_running_statistics, make_ema, make_optimizer, make_scheduler
+from trainers.optim import AverageUpdate, freeze_running_statistics, make_ema, make_optimizer, make_scheduler
 from trainers.phases import Phase, Plan
 from trainers.settings import TrainSettings
 
@@ -80,8 +80,8 @@ class TrainingState:
             nn.utils.clip_grads_with_norm_(self.parameters, self.settings.clip_grad_norm, grad_norm, foreach=True)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.ema is not None:
-            self.ema.update(self.supernet, step=step - phase.schedule_start)
+        if self._average is not None:
+            self._average(step - phase.schedule_start)
         return grad_norm
 
     def is_finite(self) -> bool:
@@ -152,6 +152,7 @@ class TrainingState:
         self.optimizer = make_optimizer(self.supernet, phase, self.settings)
         self.scheduler = make_scheduler(self.optimizer, phase, self.settings)
         self.ema = make_ema(self.supernet, self.settings)
+        self._average = None if self.ema is None else AverageUpdate(self.ema, self.supernet)
 
     def _teacher_network(self) -> nn.Module:
         if self.first_teacher is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +13,15 @@ from search_spaces import Architecture
 from search_spaces.elastic.functional import gradients_in_place
 from search_spaces.supernet import Supernet
 from trainers.attentive import choose_attentively
+from trainers.compilation import Losses
 from trainers.conflicts import GradientsApart
 from trainers.data.resize import resize_batch
 from trainers.distributed import World
-from trainers.losses import alpha_divergence_loss, distillation_loss, label_loss
 from trainers.mixing import Mixing
 from trainers.optim import has_random_layers
 from trainers.phases import Phase
 from trainers.sampler import Subnet
-from trainers.sharing import shared_starts
+from trainers.sharing import Shared, shared_starts
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class StepSettings:
     seed: int
     mixing: Mixing | None = None
     class_weights: Tensor | None = None
+    losses: Losses = field(default_factory=Losses)
 
     @contextmanager
     def forward_context(self, device: torch.device) -> Iterator[None]:
@@ -94,17 +95,19 @@ def accumulate_gradients(
     parameters = list(supernet.parameters())
     apart = GradientsApart(parameters) if settings.phase.settings.conflicts == "project" else None
     first_group = world.rank * (len(x_BCHW) // settings.micro_batch)
+    limit = shareable_operators(supernet) if settings.random_layers else None
+    shared = shared_starts(supernet.space, subnets, settings.phase.settings, limit)
     groups = zip(x_BCHW.split(settings.micro_batch), labels_B.split(settings.micro_batch), strict=True)
     for group, (images, labels) in enumerate(groups, start=first_group):
         if settings.mixing is not None:  # before anything sees the images: teachers learn of the same mixture
             images, labels = settings.mixing(images, labels, step=step, group=group)
         views = _Views(images, channels_last=settings.channels_last)
         soft = _SoftTargets(teacher, views, settings) if teacher is not None else None
-        starts = _SharedStarts(supernet, subnets, views, settings)
+        starts = _SharedStarts(supernet, subnets, shared, views, settings)
         largest_logits: Tensor | None = None
         for number, subnet in enumerate(subnets):
             if settings.random_layers:
-                torch.manual_seed(_mix(settings.seed, step, group, number))
+                seed_device(x_BCHW.device, _mix(settings.seed, step, group, number))
             resolution = subnet.architecture.resolution
             with settings.forward_context(x_BCHW.device):
                 start, first = starts.of(number, resolution)
@@ -132,15 +135,16 @@ def accumulate_gradients(
 
 def _loss(logits: Tensor, labels: Tensor, target: Tensor | None, settings: StepSettings) -> Tensor:
     if target is None:
-        return label_loss(logits, labels, settings.label_smoothing, settings.class_weights)
+        return settings.losses.label(logits, labels, settings.label_smoothing, settings.class_weights)
     phase = settings.phase
     if phase.settings.divergence == "alpha":
-        distance = alpha_divergence_loss(logits, target, phase.settings.alpha)
+        distance = settings.losses.alpha_divergence(logits, target, phase.settings.alpha)
     else:
-        distance = distillation_loss(logits, target)
+        distance = settings.losses.distillation(logits, target)
     loss = phase.settings.distillation_weight * distance
     if phase.label_weight > 0:
-        loss = loss + phase.label_weight * label_loss(logits, labels, settings.label_smoothing, settings.class_weights)
+        label = settings.losses.label(logits, labels, settings.label_smoothing, settings.class_weights)
+        loss = loss + phase.label_weight * label
     return loss
 
 
@@ -164,12 +168,18 @@ class _SharedStarts:
     Every subnet sends its gradient back to where they part; `backward` then takes the sum through the common part.
     """
 
-    def __init__(self, supernet: Supernet, subnets: Sequence[Subnet], views: _Views, settings: StepSettings) -> None:
+    def __init__(
+        self,
+        supernet: Supernet,
+        subnets: Sequence[Subnet],
+        shared_starts: Sequence[Shared],
+        views: _Views,
+        settings: StepSettings,
+    ) -> None:
         self.views = views
         self.ends: list[tuple[Tensor, Tensor]] = []
         self.starts: dict[int, tuple[Tensor, int]] = {}
-        limit = shareable_operators(supernet) if settings.random_layers else None
-        for shared in shared_starts(supernet.space, subnets, settings.phase.settings, limit):
+        for shared in shared_starts:
             architecture = subnets[shared.members[0]].architecture
             view = views.at(architecture.resolution)
             with settings.forward_context(view.device):
@@ -192,9 +202,11 @@ def shareable_operators(supernet: Supernet) -> Callable[[Architecture], int]:
     itself.
     """
 
+    random = {name for name, slot in supernet.slots.items() if has_random_layers(slot)}
+
     def limit(architecture: Architecture) -> int:
         names = [name for name, _ in supernet.space.network(architecture)]
-        return next((i for i, name in enumerate(names) if has_random_layers(supernet.slots[name])), len(names))
+        return next((i for i, name in enumerate(names) if name in random), len(names))
 
     return limit
 
@@ -212,6 +224,17 @@ class _SoftTargets:
             with torch.no_grad(), torch.autocast(view.device.type, dtype=dtype, enabled=dtype is not None):
                 self.cache[resolution] = self.teacher(view)
         return self.cache[resolution]
+
+
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seed the generator that layers on `device` draw from, and no other: `torch.manual_seed` seeds those of every kind
+    of device, and for each that is not in use keeps a formatted stack trace, which takes longer than a small layer.
+    """
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def _mix(*numbers: int) -> int:

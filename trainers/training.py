@@ -22,6 +22,7 @@ from trainers.best import take_best
 from trainers.checkpoint_policy import CheckpointClock
 from trainers.checkpoints import newest_checkpoint, read_description, save_supernet, write_checkpoint
 from trainers.class_weights import class_weights
+from trainers.compilation import Losses
 from trainers.data import ImageData, load_data
 from trainers.distributed import World, autocast_dtype, join_world
 from trainers.failure import failed
@@ -102,7 +103,13 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
     limit = shareable_operators(state.supernet) if has_random_layers(state.supernet) else None
     costs = StepCosts(space, plan, settings.batch_size, settings.group_size, limit, teacher_space)
     log = RunLog(
-        run, watch, start=start, every=settings.log_every, batch_size=settings.batch_size, writes=world.is_first
+        run,
+        watch,
+        start=start,
+        every=settings.log_every,
+        batch_size=settings.batch_size,
+        writes=world.is_first,
+        ledger=ledger,
     )
     due = CheckpointClock(settings)
     described = {"data": data.description(), "seed": config.seed, "inputs": training_inputs(config)}
@@ -116,6 +123,7 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
         batch_size=settings.batch_size,
         rows=rows,
         device=world.device,
+        compile=settings.compile,
     )
     try:
         with (
@@ -126,7 +134,9 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
                 evaluations.run(start, plan.phase_at(start - 1), state)
                 if world.stops(wait=True):
                     raise world.requests.stopped(f"the same command goes on after step {start} of {plan.num_steps}")
+            ledger.mark("pauses")
             for step, (x_BCHW, labels_B) in enumerate(stream, start=start):
+                ledger.mark("data")
                 phase = plan.phase_at(step)
                 if step == phase.first_step:
                     state.begin_phase(phase, writes=world.is_first)
@@ -135,10 +145,15 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
                     step_settings = _step_settings(config, phase, state, world, data)
                 elif step == start:
                     step_settings = _step_settings(config, phase, state, world, data)
+                ledger.mark("pauses")
 
                 lr = set_learning_rate(state.scheduler, phase, step)
                 drawn = phase.sampler.subnets(step)
+                ledger.mark("bookkeeping")
                 subnets = choose_subnets(state.supernet, drawn, x_BCHW, labels_B, settings=step_settings, world=world)
+                ledger.mark("selection")
+                weights = phase.gradient_weights(subnets, step, lr)
+                ledger.mark("bookkeeping")
                 losses = accumulate_gradients(
                     state.supernet,
                     state.teacher,
@@ -148,14 +163,17 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
                     step=step,
                     settings=step_settings,
                     world=world,
-                    weights=phase.gradient_weights(subnets, step, lr),
+                    weights=weights,
                 )
+                ledger.mark("forward_backward")
                 grad_norm = state.update(phase, step)
+                ledger.mark("optimizer")
                 ledger.add(costs.of(phase, subnets), settings.batch_size)
                 log.step(StepRecord(step, phase, lr, subnets, losses, grad_norm, ledger.macs.total))
                 advance(note=phase.settings.name)
 
                 stops = world.stops()
+                ledger.mark("bookkeeping")
                 saves = stops or (world.is_first and due.now(step + 1))
                 if saves:
                     _save(state, log, ledger, config, data, step + 1, checkpoints, world, alone=not stops)
@@ -168,6 +186,7 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
                     world.barrier()  # torchrun ends the others when one process ends: not before rank 0 has saved
                     saved = f"checkpoint saved after step {step + 1} of {plan.num_steps}"
                     raise world.requests.stopped(f"{saved}; the same command goes on from there")
+                ledger.mark("pauses")
             log.flush()
             _check_finite(state, log, plan.num_steps)
             if world.is_first:
@@ -188,6 +207,7 @@ def _finish(
     space: SearchSpace,
     described: dict[str, Any],
 ) -> None:
+    ledger.mark("pauses")
     info = {**described, "step": plan.num_steps, "cost": ledger.to_json()}
     if config.train.use_best:
         info["best"] = take_best(run / "checkpoints", state.result)
@@ -269,6 +289,7 @@ def _save(
     if not world.is_first:
         return
     _check_finite(state, log, step)
+    ledger.mark("pauses")
     info = {
         "inputs": training_inputs(config),
         "train_split": data.split_sha256["train"],
@@ -303,6 +324,7 @@ def _step_settings(
         seed=config.seed,
         mixing=None if settings.mixing is None else Mixing(settings.mixing, data.num_classes, config.seed),
         class_weights=weights,
+        losses=Losses.compiled() if settings.compile else Losses(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from search_spaces import SearchSpace
 from search_spaces.common.files import read_json, read_lines
 from search_spaces.elastic.blocks import ElasticBlock
 from search_spaces.supernet import build_supernet
-from trainers.accounting import Ledger, Macs, StepCosts, planned_macs
+from trainers import training
+from trainers.accounting import PARTS, Ledger, Macs, StepCosts, planned_macs
+from trainers.data import image_data
 from trainers.phases import Plan, make_plan
 from trainers.sampler import Subnet
 from trainers.settings import TrainingConfig, TrainSettings
+from trainers.state import TrainingState
 from trainers.training import train
 
 MakeConfig = Callable[..., TrainingConfig]
@@ -118,3 +122,48 @@ def test_the_ledger_goes_on_after_an_interruption() -> None:
     found = again.to_json()
     assert [found[f"{key}_macs"] for key in ("forward", "backward", "teacher", "selection")] == [4, 8, 1, 2]
     assert found["images"] == 32 and found["wall_seconds"] >= stored["wall_seconds"]
+
+
+def test_parts_of_a_step_add_up_over_interruptions() -> None:
+    ledger = Ledger()
+    for part in PARTS:
+        time.sleep(0.01)
+        ledger.mark(part)
+    stored = ledger.to_json()
+    assert all(seconds >= 0.009 for seconds in stored["seconds"].values())
+    assert sum(stored["seconds"].values()) == pytest.approx(stored["wall_seconds"], abs=0.01)
+    again = Ledger.from_json(stored)
+    again.mark("data")
+    assert again.to_json()["seconds"]["data"] >= stored["seconds"]["data"]
+    assert again.to_json()["seconds"]["optimizer"] == stored["seconds"]["optimizer"]
+    del stored["seconds"]
+    assert set(Ledger.from_json(stored).seconds.values()) == {0.0}  # a checkpoint of before there were parts
+
+
+def test_slow_images_and_slow_updates_are_told_apart(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def slowly(real: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+        def slow(*args: Any, **kwargs: Any) -> Any:
+            time.sleep(seconds)
+            return real(*args, **kwargs)
+
+        return slow
+
+    monkeypatch.setattr(image_data, "augment", slowly(image_data.augment, 0.2))
+    monkeypatch.setattr(TrainingState, "update", slowly(TrainingState.update, 0.1))
+    monkeypatch.setattr(training.Evaluations, "run", slowly(training.Evaluations.run, 0.3))
+    train(make_config(epochs=1), tmp_path)
+    cost = read_json(tmp_path / "supernet.json", "supernet")["cost"]
+    seconds = cost["seconds"]
+    assert list(seconds) == list(PARTS)
+    for part, slept in (("data", 7 * 0.2), ("optimizer", 7 * 0.1), ("pauses", 0.3)):
+        assert seconds[part] >= slept
+    assert sum(seconds.values()) == pytest.approx(cost["wall_seconds"], abs=0.05)
+    assert seconds["selection"] < seconds["data"] and seconds["forward_backward"] > 0
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    shares = [event.value for event in events.Scalars("data_share")]
+    assert len(shares) == 3 and all(0 < share < 1 for share in shares)

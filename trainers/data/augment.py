@@ -7,6 +7,7 @@ batch, so a batch cut into parts gives bit-equal images. What needs no float (cr
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from enum import IntEnum
 
 import numpy as np
@@ -14,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from trainers.data.color import jitter_colors, jitters
+from trainers.data.color import ColorChange, change_colors, color_change
+from trainers.data.prefetch import to_device
 from trainers.settings_data import AugmentSettings, EraseSettings
 
 _PADDING_OF_GRID_SAMPLE = {"zeros": "zeros", "edge": "border", "reflect": "reflection"}
@@ -50,20 +52,38 @@ def augment(
     mean: torch.Tensor,
     std: torch.Tensor,
     cropped: bool = False,
+    finishing: Callable[..., torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Augment and normalise. `mean`, `std`: (C, 1, 1), of pixels scaled to [0, 1], on the images' device.
 
     Policies have changed the images already. `cropped`: the random resized crop was already done while decoding.
+    `finishing`: another form of `finish`, such as a compiled one.
     """
     images_BCHW = _shift_and_flip(images_BCHW, uniforms, settings)
     crop = None if cropped else settings.random_resized_crop
-    x_BCHW = images_BCHW.float()
+    x_BCHW = images_BCHW
     if crop is not None or _is_affine(settings):
-        x_BCHW = _warp(x_BCHW, _affine(uniforms, settings, use_crop=crop is not None), settings)
-    if jitters(settings.color_jitter):
-        x_BCHW = jitter_colors(x_BCHW, images_BCHW, uniforms[:, Column.COLOR : Column.COLOR + 4], settings.color_jitter)
+        x_BCHW = _warp(images_BCHW.float(), _affine(uniforms, settings, use_crop=crop is not None), settings)
+    change = color_change(images_BCHW, uniforms[:, Column.COLOR : Column.COLOR + 4], settings.color_jitter)
+    erased = None if settings.erase is None else _erased(images_BCHW, uniforms, settings.erase)
+    return (finishing or finish)(x_BCHW, change, mean, std, erased)
+
+
+def finish(
+    x_BCHW: torch.Tensor,
+    change: ColorChange | None,
+    mean: torch.Tensor,
+    std: torch.Tensor,
+    erased_B1HW: torch.Tensor | None,
+) -> torch.Tensor:
+    """What augmentation computes pixel by pixel: colours, normalisation, erased rectangles set to 0, the mean.
+
+    `x_BCHW`: uint8 or float pixels in 0 .. 255; float ones may be overwritten.
+    """
+    if change is not None:
+        x_BCHW = change_colors(x_BCHW.float(), change)
     x_BCHW = normalise(x_BCHW, mean=mean, std=std)
-    return x_BCHW if settings.erase is None else _erase(x_BCHW, uniforms, settings.erase)
+    return x_BCHW if erased_B1HW is None else x_BCHW.masked_fill_(erased_B1HW, 0.0)
 
 
 def normalise(x_BCHW: torch.Tensor, *, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
@@ -89,7 +109,7 @@ def _shift_and_flip(images: torch.Tensor, uniforms: NDArray[np.float32], setting
         coordinates.append(np.where(flipped, side - 1 - along, along) + offset)
     padded = _pad(images, pad, settings.padding)
     flat = (coordinates[0][:, :, None] * (side + 2 * pad) + coordinates[1][:, None, :]).reshape(batch, 1, -1)
-    index = torch.from_numpy(flat).to(images.device, non_blocking=True).expand(-1, channels, -1)
+    index = to_device(flat, images.device).expand(-1, channels, -1)
     return padded.reshape(batch, channels, -1).gather(2, index).view(batch, channels, side, side)
 
 
@@ -100,7 +120,7 @@ def _pad(images: torch.Tensor, pad: int, mode: str) -> torch.Tensor:
         return functional.pad(images, (pad, pad, pad, pad))
     inside = np.arange(images.shape[-1])
     source = np.pad(inside, pad, mode="edge") if mode == "edge" else np.pad(inside, pad, mode="reflect")
-    index = torch.from_numpy(source).to(images.device)
+    index = to_device(source, images.device)
     return images.index_select(2, index).index_select(3, index)
 
 
@@ -137,7 +157,7 @@ def _affine(uniforms: NDArray[np.float32], settings: AugmentSettings, *, use_cro
 
 def _warp(x: torch.Tensor, matrix: NDArray[np.float32], settings: AugmentSettings) -> torch.Tensor:
     side = x.shape[-1]
-    theta = torch.from_numpy(matrix).to(x.device, non_blocking=True)[..., None, None]
+    theta = to_device(matrix, x.device)[..., None, None]
     centres = (torch.arange(side, device=x.device, dtype=torch.float32) * 2 + 1) / side - 1
     grid = torch.stack(
         [theta[:, row, 0] * centres + theta[:, row, 1] * centres[:, None] + theta[:, row, 2] for row in (0, 1)], dim=-1
@@ -147,8 +167,8 @@ def _warp(x: torch.Tensor, matrix: NDArray[np.float32], settings: AugmentSetting
     return functional.grid_sample(x, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
-def _erase(x: torch.Tensor, uniforms: NDArray[np.float32], settings: EraseSettings) -> torch.Tensor:
-    """Set a rectangle to 0, the mean of normalised pixels, in place."""
+def _erased(x: torch.Tensor, uniforms: NDArray[np.float32], settings: EraseSettings) -> torch.Tensor:
+    """(B, 1, S, S): where a rectangle is erased, on the device of `x`."""
     width, height = _rectangle(
         uniforms[:, Column.ERASE_AREA], uniforms[:, Column.ERASE_RATIO], settings.area, settings.ratio
     )
@@ -159,7 +179,7 @@ def _erase(x: torch.Tensor, uniforms: NDArray[np.float32], settings: EraseSettin
         begin = uniforms[:, start] * (1 - length)
         inside.append((centres >= begin[:, None]) & (centres < (begin + length)[:, None]))
     mask = inside[0][:, :, None] & inside[1][:, None, :] & chosen[:, None, None]
-    return x.masked_fill_(torch.from_numpy(mask).to(x.device, non_blocking=True)[:, None], 0.0)
+    return to_device(mask, x.device)[:, None]
 
 
 def _rectangle(

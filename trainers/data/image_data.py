@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 
 from search_spaces.common.errors import UserError, unknown_name
+from trainers.compilation import Compiled
 from trainers.data import test_ledger
-from trainers.data.augment import augment, normalise
+from trainers.data.augment import augment, finish, normalise
 from trainers.data.order import EpochOrders, step_uniforms, steps_per_epoch
 from trainers.data.pixels import PixelReader, Request
+from trainers.data.prefetch import Batch, prefetch, to_device
 from trainers.data.resize import resize_batch
 from trainers.data.splits import SPLITS, Indices, Partition, Split
 from trainers.settings_data import AugmentSettings
 
-#: (images (B, C, S, S) float32 normalised, labels (B,) int64)
-Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 Device: TypeAlias = torch.device | str
 
 
@@ -133,18 +133,20 @@ class ImageData:
         rows: slice = slice(None),
         device: Device = "cpu",
         workers: int | None = None,
+        compile: bool = False,
     ) -> Iterator[Batch]:
         """`train_step` of `num_steps` steps from `start_step`, read ahead by worker processes if images are streamed.
 
-        `batch_size` is the global one. `workers` None: as configured.
+        `batch_size` is the global one. `workers` None: as configured. `compile`: with compiled arithmetic, which rounds
+        otherwise. On CUDA the next batch is made while one is in use.
         """
         self.steps_per_epoch(batch_size)  # refuses an impossible batch size here, not at the first batch
         seed = self.seed if seed is None else seed
         steps = range(start_step, start_step + num_steps)
-        return self._training_stream(steps, seed, batch_size, rows, device, workers)
+        return prefetch(self._training_stream(steps, seed, batch_size, rows, device, workers, compile), device)
 
     def _training_stream(
-        self, steps: range, seed: int, batch_size: int, rows: slice, device: Device, workers: int | None
+        self, steps: range, seed: int, batch_size: int, rows: slice, device: Device, workers: int | None, compile: bool
     ) -> Iterator[Batch]:
         asked: deque[tuple[Indices, NDArray[np.float32]]] = deque()  # requested, not yet arrived
         cropped = self._pixels.crops and self.augmentation.random_resized_crop is not None
@@ -157,17 +159,25 @@ class ImageData:
                 yield asked[-1]
 
         mean, std = self._normalisation(device)
+        finishing = Compiled(finish) if compile else finish
         for images in self._pixels.read(requests(), workers):
             indices, uniforms = asked.popleft()
-            images = images.to(device, non_blocking=True)
-            x_BCHW = augment(images, uniforms, self.augmentation, mean=mean, std=std, cropped=cropped)
+            x_BCHW = augment(
+                to_device(images, device),
+                uniforms,
+                self.augmentation,
+                mean=mean,
+                std=std,
+                cropped=cropped,
+                finishing=finishing,
+            )
             yield x_BCHW, self._labels_of(indices, device)
 
     def _batches(self, indices: Indices, resolution: int | None, batch_size: int, device: Device) -> Iterator[Batch]:
         mean, std = self._normalisation(device)
         parts = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
         for part, images in zip(parts, self._pixels.read((part, None) for part in parts), strict=True):
-            x_BCHW = normalise(images.to(device, non_blocking=True), mean=mean, std=std)
+            x_BCHW = normalise(to_device(images, device), mean=mean, std=std)
             yield resize_batch(x_BCHW, resolution or self.image_size), self._labels_of(part, device)
 
     def _indices(self, split: Split) -> Indices:
@@ -176,7 +186,7 @@ class ImageData:
         return self._partition.of(split)
 
     def _labels_of(self, indices: Indices, device: Device) -> torch.Tensor:
-        return torch.from_numpy(self._labels[indices]).to(device, non_blocking=True)
+        return to_device(self._labels[indices], device)
 
     def _normalisation(self, device: Device) -> tuple[torch.Tensor, torch.Tensor]:
         mean, std = (
