@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.training.architectures import alone_architectures, evaluated_architectures, only
-from benchmarks.training.budget import KnownBudgets, fixed_macs
+from benchmarks.training.budget import KnownBudgets, fixed_macs, walks
 from benchmarks.training.cell import Cell, cell_name
 from benchmarks.training.recipe_list import Recipes
 from benchmarks.training.setting import Setting
@@ -30,7 +30,8 @@ def recipe_cells(
             space, train = _sections(setting, recipes, label)
             budget = budgets.get(setting, *_sections(setting, recipes, setting.reference))
             if label != setting.reference:
-                budget = budgets.get(setting, space, train, macs=budget.macs)
+                own_seed = seed if walks(setting, space, train) else None  # other draws cost the same with any seed
+                budget = budgets.get(setting, space, train, macs=budget.macs, seed=own_seed)
             if label not in evaluated:
                 evaluated[label] = tuple(evaluated_architectures(setting, setting.build_space(space)))
             yield Cell(

@@ -17,8 +17,7 @@ _SPACES: dict[str, dict[str, Any]] = {"compound": {"coupling": "compound"}}
 _COMBINED: dict[str, dict[str, dict[str, Any]]] = {
     # what if the sandwich learned from labels, and not from a largest network that knows little yet?
     "sandwich_of_labels": {"train": {"recipe": "sandwich", "each_phase": {"distillation": "none"}}},
-    # bounded jumps: smaller ones; with an average of the weights; and with rates by complexity
-    "small_jumps": {"train": {"recipe": "bounded_jumps", "each_phase": {"jump": 0.03}}},
+    # bounded jumps with an average of the weights, and with rates by complexity
     "averaged_jumps": {"train": {"recipe": "bounded_jumps", "ema_decay": 0.995}},
     "jumps_with_decay": {"train": {"recipe": "bounded_jumps", "each_phase": {"decay": {"largest": 0.5}}}},
 }
