@@ -31,7 +31,7 @@ class StepRecord:
     subnets: Sequence[Subnet]
     losses: Tensor
     grad_norm: Tensor
-    macs: int
+    macs: int = 0
 
 
 @dataclass(frozen=True)
