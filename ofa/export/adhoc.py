@@ -50,6 +50,8 @@ def export_architecture(
         for form in forms:
             get_form(form, key="--format")
         settings = parse_settings(ExportSettings, {**settings.model_dump(), "forms": forms}, prefix="--format")
+    if Path(which).is_file():
+        read_architecture(Path(which))  # a damaged file is told before the supernet is read
     session = ExportSession(run, config, quiet)
     facts: dict[str, Any] = {}
     finetuning: dict[str, Any] | None = None
