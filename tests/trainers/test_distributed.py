@@ -43,7 +43,7 @@ def torchrun(
     config: TrainingConfig, run: Path, *options: str, signalled: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     words, environment = command(config, run, *options, signalled=signalled)
-    return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=240)
+    return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=600)
 
 
 def steps(run: Path) -> list[dict[str, Any]]:
