@@ -238,7 +238,7 @@ def test_report_of_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[st
         recipes_command.report(TINY, all_recipes, results, None)
     assert runner.run([*all_recipes[:4], *alone], results, work)
     text = recipes_command.report(TINY, all_recipes, results, None)
-    summary = json.loads((results / "report" / "summary.json").read_text())
+    (summary,) = json.loads((results / "report" / "summary.json").read_text())["by_length_alone"]
     entries = {entry["label"]: entry for entry in summary["recipes"]}
     assert set(entries) == {"sandwich", "random_subnets", "narrow"}
     assert entries["sandwich"]["seeds"] == [0, 1]
@@ -249,7 +249,7 @@ def test_report_of_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[st
     by_key = {entry["key"]: entry["accuracy"] for entry in subnets}
     second = [json.loads((results / f"alone-{key}-seed1.json").read_text()) for key in (a.label for a in alone[:3])]
     truth = {
-        a["label"]: (a["evaluations"][0]["accuracy"] + b["evaluations"][0]["accuracy"]) / 2
+        a["evaluations"][0]["key"]: (a["evaluations"][0]["accuracy"] + b["evaluations"][0]["accuracy"]) / 2
         for a, b in zip(files, second, strict=True)
     }
     expected = np.mean([by_key[key] - truth[key] for key in truth])
@@ -258,7 +258,7 @@ def test_report_of_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "ceiling" in text
     changed = [replace(all_recipes[0], train={**all_recipes[0].train, "label_smoothing": 0.3}), *all_recipes[1:]]
     capsys.readouterr()
-    assert "| sandwich | 2.0 | 1 |" in recipes_command.report(TINY, changed, results, None)
+    assert "| sandwich | 2.0 | 2.0 | 1 |" in recipes_command.report(TINY, changed, results, None)
     assert "of other inputs" in capsys.readouterr().err
 
 
@@ -353,7 +353,7 @@ def test_summary_says_who_wins_and_from_when_it_pays() -> None:
     assert by_label(costly)["sandwich"]["finetuned_break_even_devices"] is None
     assert "| 10 | 13 |" in alone_table(summary)
     assert "never" in alone_table(costly)
-    assert recipes_table(summary).splitlines()[2].startswith("| other | 2.0 | 1 | 70.00 | +10.00 (")
+    assert recipes_table(summary).splitlines()[2].startswith("| other | 2.0 | - | 1 | 70.00 | +10.00 (")
 
 
 def test_figure(tmp_path: Path) -> None:
