@@ -23,15 +23,6 @@ def alone_architectures(setting: Setting, space: SearchSpace) -> list[Architectu
     return [evaluated[place] for place in places]
 
 
-def only(architecture: Architecture) -> dict[str, list[int | float | str]]:
-    """The restriction that leaves a space this one network: {choice: [its value]}; what is switched off stays open."""
-    restriction: dict[str, list[int | float | str]] = {}
-    for group, value in architecture.values.items():
-        parts = {f"{group}.{i}": v for i, v in enumerate(value)} if isinstance(value, tuple) else {group: value}
-        restriction |= {name: [part] for name, part in parts.items() if part is not None}
-    return restriction
-
-
 def sizes(space: SearchSpace, architectures: list[Architecture]) -> list[dict[str, float]]:
     """MACs, parameters and depth (blocks) of each: what a ranking must beat."""
     rows = space.encode(architectures)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks.training.architectures import alone_architectures, evaluated_architectures, only
+from benchmarks.training.architectures import alone_architectures, evaluated_architectures
 from benchmarks.training.budget import KnownBudgets, fixed_macs, walks
 from benchmarks.training.cell import Cell, cell_name
 from benchmarks.training.recipe_list import Recipes
 from benchmarks.training.setting import Setting
 from search_spaces import Architecture
 from search_spaces.common.errors import UserError
+from trainers.architectures import restriction_to
 
 
 def recipe_cells(
@@ -61,7 +62,7 @@ def alone_cells(setting: Setting, epochs: float | None = None) -> list[Cell]:
     cells = []
     for seed in setting.alone_seeds:
         for architecture in (architectures[0], architectures[-1], *architectures[1:-1]):
-            space = {**setting.space, "restrict": only(architecture)}
+            space = {**setting.space, "restrict": restriction_to(setting.build_space(), architecture)}
             cell = Cell(
                 kind="alone",
                 label=f"{architecture.key}-{epochs:g}ep",
@@ -88,7 +89,7 @@ def finetune_cells(setting: Setting, sources: list[Cell]) -> list[Cell]:
         if dict(source.space) != dict(setting.space):
             raise UserError(f"{source.label} has a space of its own, without the networks that are trained alone")
         for architecture in alone_architectures(setting, setting.build_space()):
-            space = {**source.space, "restrict": only(architecture)}
+            space = {**source.space, "restrict": restriction_to(setting.build_space(), architecture)}
             built, teacher = setting.build_space(space), distillation == "teacher"
             cell = Cell(
                 kind="finetune",

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import recipes as recipes_command
 from benchmarks.training import runner
-from benchmarks.training.architectures import alone_architectures, evaluated_architectures, only
+from benchmarks.training.architectures import alone_architectures, evaluated_architectures
 from benchmarks.training.budget import KnownBudgets
 from benchmarks.training.cell import Cell
 from benchmarks.training.cells import alone_cells, finetune_cells, recipe_cells
@@ -26,6 +26,7 @@ from benchmarks.training.summary import summarise
 from benchmarks.training.tables import alone_table, recipes_table
 from search_spaces.common.errors import UserError
 from search_spaces.supernet import build_supernet
+from trainers.architectures import restriction_to
 
 TINY = Setting(
     space={
@@ -120,7 +121,7 @@ def test_a_network_alone_has_its_own_weights_only() -> None:
     assert {cell.epochs for cell in alone_cells(replace(TINY, alone_epochs=(3, 5)))} == {3, 5}
     assert {cell.epochs for cell in alone_cells(replace(TINY, alone_epochs=(3, 5)), 5)} == {5}
     architecture = alone_architectures(TINY, TINY.build_space())[1]
-    space = TINY.build_space({"restrict": only(architecture)})
+    space = TINY.build_space({"restrict": restriction_to(TINY.build_space(), architecture)})
     assert space.size == 1
     assert space.decode(space.largest()) == [architecture]
     supernet = build_supernet(space, seed=0)
