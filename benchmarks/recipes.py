@@ -2,6 +2,7 @@
 
     python -m benchmarks.recipes             # every recipe x 3 seeds
     python -m benchmarks.recipes --list      # what is done, and what the rest costs
+    python -m benchmarks.recipes --setting long --only "sandwich-*"    # ten times as long
     python -m benchmarks.recipes --report    # tables and figure of what is done, together with benchmarks.standalone
 
 Every recipe trains for the MACs that the reference recipe spends. Each supernet is judged by the accuracy on the
@@ -27,30 +28,31 @@ from benchmarks.training.exposure import seen_by_the_largest
 from benchmarks.training.plots import draw
 from benchmarks.training.recipe_list import RECIPES
 from benchmarks.training.results import finished_networks, finished_recipes
-from benchmarks.training.setting import CIFAR10, Setting
+from benchmarks.training.setting import Setting
 from benchmarks.training.summary import summarise
 from benchmarks.training.tables import alone_table, recipes_table
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import write_json, write_text
 
-FIGURE = ROOT / "docs" / "recipes.svg"
+FIGURES = {"short": ROOT / "docs" / "recipes.svg", "long": ROOT / "docs" / "recipes_long.svg"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes", description=__doc__.splitlines()[0])
     parser.add_argument("--report", action="store_true", help="tables and figure of what is done")
-    parser.add_argument("--figure", type=Path, default=FIGURE, help="file of the figure, .svg or .png")
+    parser.add_argument("--figure", type=Path, help="file of the figure, .svg or .png (default: the one in docs)")
     parser.add_argument("--no-figure", action="store_true", help="tables only")
     runner.add_options(parser)
-    options = parser.parse_args()
+    setting, options = runner.parse(parser)
 
     budgets = KnownBudgets(options.results)
     if not options.report:
-        return runner.main(recipe_cells(CIFAR10, RECIPES, budgets, runner.wanted(options)), options)
+        return runner.main(recipe_cells(setting, RECIPES, budgets, runner.wanted(options)), options)
     try:
+        figure = None if options.no_figure else options.figure or FIGURES[options.setting]
         there = {path.stem for path in options.results.glob("*.json")}
-        cells = list(recipe_cells(CIFAR10, RECIPES, budgets, there.__contains__))
-        print(report(CIFAR10, cells, options.results, None if options.no_figure else options.figure), end="")
+        cells = list(recipe_cells(setting, RECIPES, budgets, there.__contains__))
+        print(report(setting, cells, options.results, figure), end="")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from benchmarks.training import runner
 from benchmarks.training.budget import KnownBudgets
 from benchmarks.training.cell import Cell, cell_name
 from benchmarks.training.cells import alone_cells, finetune_cells, recipe_cells
 from benchmarks.training.recipe_list import RECIPES
-from benchmarks.training.setting import CIFAR10
+from benchmarks.training.setting import Setting
 from search_spaces.common.errors import UserError, unknown_name
 
 
@@ -31,21 +30,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.standalone", description=__doc__.splitlines()[0])
     parser.add_argument("--finetune", metavar="RECIPE", help="fine-tune networks taken from supernets of this recipe")
     runner.add_options(parser)
-    options = parser.parse_args()
+    setting, options = runner.parse(parser)
 
     try:
-        cells = alone_cells(CIFAR10) if options.finetune is None else _fine_tuning(options.finetune, options.results)
+        cells = alone_cells(setting) if options.finetune is None else _fine_tuning(setting, options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return runner.main(cells, options)
 
 
-def _fine_tuning(label: str, results: Path) -> list[Cell]:
+def _fine_tuning(setting: Setting, options: argparse.Namespace) -> list[Cell]:
+    label = options.finetune
     if label not in RECIPES:
         raise unknown_name("recipe", label, RECIPES, key="--finetune")
-    names = {cell_name("recipe", label, seed) for seed in CIFAR10.recipe_seeds}
-    return finetune_cells(CIFAR10, list(recipe_cells(CIFAR10, RECIPES, KnownBudgets(results), names.__contains__)))
+    names = {cell_name("recipe", label, seed) for seed in setting.recipe_seeds}
+    return finetune_cells(
+        setting, list(recipe_cells(setting, RECIPES, KnownBudgets(options.results), names.__contains__))
+    )
 
 
 if __name__ == "__main__":

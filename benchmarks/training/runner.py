@@ -13,15 +13,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.training.cell import Cell
-from benchmarks.training.setting import RESULTS, WORK
+from benchmarks.training.setting import RESULTS, SETTINGS, WORK, Setting
 from search_spaces.common.errors import Stopped, UserError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--work", type=Path, default=WORK, help=f"folder of the trainings (default {WORK})")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--setting", choices=SETTINGS, default="short", help="sizes of the experiment (default short)")
+    parser.add_argument("--work", type=Path, help=f"folder of the trainings (default {WORK}/SETTING)")
+    parser.add_argument("--results", type=Path, help="folder of the results (default: that of the setting)")
     parser.add_argument("--only", metavar="PATTERN", help="cells whose name matches, as in 'sandwich-*'")
     parser.add_argument("--list", action="store_true", help="show the cells, what is done and what the rest costs")
+
+
+def parse(parser: argparse.ArgumentParser) -> tuple[Setting, argparse.Namespace]:
+    """The setting, and the options with the folders that belong to it."""
+    options = parser.parse_args()
+    options.work = options.work or WORK / options.setting
+    options.results = options.results or RESULTS / options.setting
+    return SETTINGS[options.setting], options
 
 
 def wanted(options: argparse.Namespace) -> Callable[[str], bool]:
