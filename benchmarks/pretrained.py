@@ -92,7 +92,7 @@ def run_all(options: argparse.Namespace, data: Path, weights: Path) -> None:
 
     from search_spaces.common.files import file_digest, write_json
     from trainers.data import keep_loaded
-    from trainers.settings import TrainingConfig
+    from trainers.settings.train import TrainingConfig
 
     torch.set_num_threads(1)
     size = {"seeds": options.seeds, "epochs": options.epochs, "images": options.images, "num_random": NUM_RANDOM}
@@ -125,9 +125,9 @@ def run_all(options: argparse.Namespace, data: Path, weights: Path) -> None:
 def measure(config: Any, run: Path) -> dict[str, Any]:
     """Train, or go on training, and evaluate: selection accuracy of largest, smallest and random subnets."""
     from search_spaces.common.files import read_json
-    from trainers.checkpoints import load_supernet
+    from trainers.checkpoints.store import load_supernet
     from trainers.data import load_data
-    from trainers.evaluation import evaluate_architecture
+    from trainers.evaluation.evaluate import evaluate_architecture
     from trainers.training import train
 
     began = time.perf_counter()

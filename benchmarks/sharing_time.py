@@ -16,9 +16,9 @@ from predictors.sampling import record_groups
 from search_spaces import Architecture, get_space
 from search_spaces.supernet import Supernet, build_supernet
 from trainers.data import ImageData, load_data
-from trainers.evaluation import Evaluation, evaluate_architecture
-from trainers.settings_data import DataSettings, SplitSettings
-from trainers.shared_evaluation import cost_of_sharing, evaluate_together
+from trainers.evaluation.evaluate import Evaluation, evaluate_architecture
+from trainers.evaluation.together import cost_of_sharing, evaluate_together
+from trainers.settings.data import DataSettings, SplitSettings
 
 _BATCH_SIZE, _CLASSES = 256, 10
 

@@ -58,7 +58,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from trainers.data import keep_loaded
-    from trainers.settings import load_training_config
+    from trainers.settings.train import load_training_config
     from trainers.training import train
 
     if options.steps < 1 or options.warm_up < 1:

@@ -14,7 +14,7 @@ from ofa.search.settings import SearchSettings
 from predictors.settings import PredictorSettings, RecordSettings
 from search_spaces.common.errors import UserError, unknown_name
 from search_spaces.common.settings import load_yaml, parse_settings
-from trainers.settings import TrainingConfig, read_config
+from trainers.settings.train import TrainingConfig, read_config
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace

@@ -65,7 +65,7 @@ def _run_stages(config: RunConfig, config_file: Path, run: Path, *, quiet: bool)
 
 def check_training(config: RunConfig, run: Path) -> None:
     """Training that would fail is told before anything is measured, and before anything of this run is written."""
-    from trainers.distributed import find_device
+    from trainers.processes.distributed import find_device
     from trainers.training import check_same_training, is_finished
 
     check_same_training(config, run)

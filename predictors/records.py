@@ -19,8 +19,8 @@ from search_spaces.common.progress import progress_bar
 if TYPE_CHECKING:
     from search_spaces import Architecture
     from trainers.data import ImageData
-    from trainers.evaluation import Evaluation
-    from trainers.settings_data import DataSettings
+    from trainers.evaluation.evaluate import Evaluation
+    from trainers.settings.data import DataSettings
 
 
 __all__ = ["Records", "SubnetEvaluator", "evaluate_missing", "load_records", "process_of", "record_subnets"]
@@ -101,9 +101,9 @@ class SubnetEvaluator:
     """Evaluates subnets of a run's supernet on its selection split; `book` is the run's records file."""
 
     def __init__(self, run: Path, config: RecordConfig) -> None:
-        from trainers.allocator import keep_freed_memory
-        from trainers.checkpoints import load_supernet
+        from trainers.checkpoints.store import load_supernet
         from trainers.data import load_data
+        from trainers.processes.allocator import keep_freed_memory
 
         keep_freed_memory()
         self._run, self._batch_size = Path(run), config.records.batch_size
@@ -116,13 +116,13 @@ class SubnetEvaluator:
         )
 
     def __call__(self, architecture: Architecture) -> Evaluation:
-        from trainers.evaluation import evaluate_architecture
+        from trainers.evaluation.evaluate import evaluate_architecture
 
         return evaluate_architecture(self.supernet, architecture, self.data, batch_size=self._batch_size)
 
     def together(self, architectures: Sequence[Architecture]) -> list[Evaluation]:
         """What calling with each would give, to the last bit; first layers that are equal are computed once."""
-        from trainers.shared_evaluation import evaluate_together
+        from trainers.evaluation.together import evaluate_together
 
         return evaluate_together(self.supernet.supernet, architectures, self.data, batch_size=self._batch_size)
 

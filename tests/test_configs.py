@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from ofa.config import RunConfig, parse_run_config
-from trainers.checkpoints import load_supernet
-from trainers.settings import read_config
+from trainers.checkpoints.store import load_supernet
+from trainers.settings.train import read_config
 from trainers.training import train
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))

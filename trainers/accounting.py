@@ -18,8 +18,8 @@ import numpy as np
 from search_spaces import Architecture, SearchSpace
 from search_spaces.costs import CostTable
 from trainers.phases import Phase, Plan
-from trainers.sampler import Subnet
-from trainers.sharing import shared_starts
+from trainers.sampling.sampler import Subnet
+from trainers.sampling.sharing import shared_starts
 
 #: what the wall time of a run is divided into
 Part = Literal["data", "selection", "forward_backward", "optimizer", "bookkeeping", "pauses"]

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.files import read_json, write_json
 from trainers.architectures import restriction_to
-from trainers.checkpoints import load_supernet
+from trainers.checkpoints.store import load_supernet
 from trainers.data import ImageData
-from trainers.evaluation import Evaluation, Score, evaluate_architecture
+from trainers.evaluation.evaluate import Evaluation, Score, evaluate_architecture
 from trainers.optim import freeze_running_statistics
-from trainers.settings import TrainingConfig, TrainSettings
-from trainers.settings_phase import PhaseSettings
+from trainers.settings.phase import PhaseSettings
+from trainers.settings.train import TrainingConfig, TrainSettings
 
 SCHEMA = 1
 FOLDER, FILE = "alone", "alone.json"

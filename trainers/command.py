@@ -11,7 +11,7 @@ import yaml
 
 from search_spaces.common.errors import in_file
 from search_spaces.common.files import write_text
-from trainers.settings import TrainingConfig, load_training_config, read_config
+from trainers.settings.train import TrainingConfig, load_training_config, read_config
 
 
 def train_from_file(config_file: Path, overrides: Sequence[str] = (), run: Path | None = None) -> Path:

@@ -8,12 +8,12 @@ from typing import Any
 
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import write_json
-from trainers.checkpoints import checkpoint_steps, discard_checkpoints
+from trainers.checkpoints.store import checkpoint_steps, discard_checkpoints
 from trainers.data import ImageData
 from trainers.data.names import image_names
-from trainers.distributed import World
 from trainers.loss_watch import TrainingFault, described, plain_number
-from trainers.settings import TrainingConfig
+from trainers.processes.distributed import World
+from trainers.settings.train import TrainingConfig
 
 NAME = "failure.json"
 _SCHEMA = 1

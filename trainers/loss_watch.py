@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from trainers.phases import Phase
-from trainers.sampler import Subnet
+from trainers.sampling.sampler import Subnet
 
 #: losses of a role that its median is taken over, and how many there must be for it to count
 _WINDOW, _ENOUGH = 100, 20

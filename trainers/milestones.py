@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search_spaces.common.errors import UserError
-from trainers.best import BestWeights, mean_accuracy
+from trainers.checkpoints.best import BestWeights, mean_accuracy
+from trainers.checkpoints.state import TrainingState
 from trainers.data import ImageData
-from trainers.distributed import World
-from trainers.evaluation import Evaluation, evaluate_architecture
+from trainers.evaluation.evaluate import Evaluation, evaluate_architecture
 from trainers.loss_watch import Fault, TrainingFault, plain_number
 from trainers.phases import Phase, Plan
+from trainers.processes.distributed import World
 from trainers.run_log import RunLog
-from trainers.settings import TrainingConfig
-from trainers.state import TrainingState
+from trainers.settings.train import TrainingConfig
 
 if TYPE_CHECKING:
     from search_spaces.supernet import Supernet

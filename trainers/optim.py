@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from search_spaces.common.errors import UserError
 from trainers.phases import Phase
-from trainers.settings import TrainSettings
+from trainers.settings.train import TrainSettings
 
 #: layers that draw random numbers, and what they call their rate
 _RANDOM_LAYERS: dict[type[nn.Module], str] = {nn.Dropout: "p", DropPath: "drop_prob"}

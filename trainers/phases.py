@@ -12,9 +12,9 @@ from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.settings import parse_settings
 from trainers.recipes import RECIPES
-from trainers.sampler import Sampler, Subnet
-from trainers.settings import TrainSettings
-from trainers.settings_phase import PhaseSettings
+from trainers.sampling.sampler import Sampler, Subnet
+from trainers.settings.phase import PhaseSettings
+from trainers.settings.train import TrainSettings
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import torch
 
 from search_spaces.common.files import append_line, read_lines
 from trainers.accounting import Ledger, share_of_steps
-from trainers.evaluation import Evaluation
+from trainers.evaluation.evaluate import Evaluation
 from trainers.loss_watch import LossWatch, StepRecord, TrainingFault
 from trainers.phases import Phase
-from trainers.sampler import Subnet
+from trainers.sampling.sampler import Subnet
 
 
 class RunLog:

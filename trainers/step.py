@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from search_spaces import Architecture
 from search_spaces.elastic.functional import gradients_in_place
 from search_spaces.supernet import Supernet
-from trainers.attentive import choose_attentively
-from trainers.compilation import Losses
-from trainers.conflicts import GradientsApart
 from trainers.data.resize import resize_batch
-from trainers.distributed import World
-from trainers.mixing import Mixing
+from trainers.objective.compilation import Losses
+from trainers.objective.conflicts import GradientsApart
+from trainers.objective.mixing import Mixing
 from trainers.optim import has_random_layers
 from trainers.phases import Phase
-from trainers.sampler import Subnet
-from trainers.sharing import Shared, shared_starts
+from trainers.processes.distributed import World
+from trainers.sampling.attentive import choose_attentively
+from trainers.sampling.sampler import Subnet
+from trainers.sampling.sharing import Shared, shared_starts
 
 
 @dataclass(frozen=True)

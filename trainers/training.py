@@ -17,25 +17,25 @@ from search_spaces.common.progress import progress_bar
 from search_spaces.supernet import build_supernet
 from trainers import failure
 from trainers.accounting import Ledger, StepCosts
-from trainers.allocator import keep_freed_memory
-from trainers.best import take_best
-from trainers.checkpoint_policy import CheckpointClock
-from trainers.checkpoints import newest_checkpoint, read_description, save_supernet, write_checkpoint
-from trainers.class_weights import class_weights
-from trainers.compilation import Losses
+from trainers.checkpoints.best import take_best
+from trainers.checkpoints.policy import CheckpointClock
+from trainers.checkpoints.state import TrainingState
+from trainers.checkpoints.store import newest_checkpoint, read_description, save_supernet, write_checkpoint
 from trainers.data import ImageData, load_data
-from trainers.distributed import World, autocast_dtype, join_world
 from trainers.failure import failed
-from trainers.interruption import StopRequests
 from trainers.loss_watch import Fault, LossWatch, StepRecord, TrainingFault
 from trainers.milestones import Evaluations
-from trainers.mixing import Mixing
+from trainers.objective.class_weights import class_weights
+from trainers.objective.compilation import Losses
+from trainers.objective.mixing import Mixing
 from trainers.optim import has_random_layers, set_learning_rate, set_regularisation
 from trainers.phases import Phase, Plan, make_plan
+from trainers.processes.allocator import keep_freed_memory
+from trainers.processes.distributed import World, autocast_dtype, join_world
+from trainers.processes.interruption import StopRequests
 from trainers.run_log import RunLog
-from trainers.settings import TrainingConfig, training_inputs
-from trainers.start import Start, announce, load_start
-from trainers.state import TrainingState
+from trainers.settings.train import TrainingConfig, training_inputs
+from trainers.start.weights import Start, announce, load_start
 from trainers.step import StepSettings, accumulate_gradients, choose_subnets, shareable_operators
 
 

@@ -12,7 +12,7 @@ from search_spaces import SearchSpace
 from search_spaces.common.files import append_line, digest, read_lines
 from trainers.accounting import planned_macs
 from trainers.phases import make_plan
-from trainers.settings import TrainSettings
+from trainers.settings.train import TrainSettings
 
 #: Training MACs of one core in a second, measured on networks of 1 to 8 M MACs; for estimates of time only.
 MACS_PER_SECOND = 9e9

@@ -17,7 +17,7 @@ from benchmarks.training.setting import Setting
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest, read_json, write_json
-from trainers.settings import TrainingConfig
+from trainers.settings.train import TrainingConfig
 
 SCHEMA = 1
 Kind = Literal["recipe", "alone", "finetune"]
@@ -100,9 +100,9 @@ class Cell:
 
     def carry_out(self, results: Path, work: Path) -> dict[str, Any]:
         """Train (or go on with the training in `work`), evaluate, write the result."""
-        from trainers.checkpoints import load_supernet
+        from trainers.checkpoints.store import load_supernet
         from trainers.data import load_data
-        from trainers.shared_evaluation import evaluate_together
+        from trainers.evaluation.together import evaluate_together
         from trainers.training import train
 
         run = self.run(work)

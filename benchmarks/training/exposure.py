@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.training.cell import Cell
 from search_spaces import SearchSpace
 from trainers.phases import Plan, make_plan
-from trainers.sampler import Subnet
-from trainers.settings import TrainSettings
+from trainers.sampling.sampler import Subnet
+from trainers.settings.train import TrainSettings
 
 #: steps of a plan that are looked at
 _STEPS = 300

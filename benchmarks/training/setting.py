@@ -12,7 +12,7 @@ from benchmarks.peer.process import ROOT
 from search_spaces import SearchSpace, get_space
 from search_spaces.common.errors import UserError
 from search_spaces.common.settings import parse_settings
-from trainers.settings import TrainingConfig
+from trainers.settings.train import TrainingConfig
 
 RESULTS = ROOT / "benchmarks" / "results" / "training"
 WORK = ROOT / "runs" / "benchmark_training"

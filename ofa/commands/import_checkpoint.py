@@ -71,7 +71,7 @@ def _into_run(file: Path, config_file: Path, overrides: list[str], runs: Path) -
     from ofa.pipeline import lock_run
     from search_spaces.common.errors import in_file
     from search_spaces.common.files import write_text
-    from trainers.settings import load_training_config, read_config
+    from trainers.settings.train import load_training_config, read_config
 
     config = load_training_config(config_file, overrides)
     run = runs / config.name

@@ -13,7 +13,7 @@ from ofa.export.forms.base import Predict
 from ofa.export.forms.registry import get_form
 from trainers.data import ImageData
 from trainers.data.test_ledger import score_once, stored_score
-from trainers.evaluation import evaluate_network
+from trainers.evaluation.evaluate import evaluate_network
 
 #: the form whose file is scored: the first of these that was exported, deployable ones first
 PREFERENCE = ("onnx", "pt2", "safetensors")

@@ -25,7 +25,7 @@ from search_spaces.common.errors import UserError
 from search_spaces.common.files import atomic_directory, digest, file_digest, read_json, write_json
 from search_spaces.common.progress import progress_bar
 from search_spaces.costs import CostTable
-from trainers.checkpoints import weights_digest
+from trainers.checkpoints.store import weights_digest
 from trainers.data import ImageData
 
 SCHEMA = 1

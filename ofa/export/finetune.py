@@ -22,11 +22,11 @@ from search_spaces.common.settings import Settings, apply_overrides, parse_setti
 from search_spaces.plain import clone_network
 from trainers.accounting import Ledger
 from trainers.alone import only, with_phases
-from trainers.checkpoints import check_tensors, load_supernet, read_tensors, weights_digest, write_tensors
+from trainers.checkpoints.store import check_tensors, load_supernet, read_tensors, weights_digest, write_tensors
 from trainers.command import train_config
-from trainers.evaluation import evaluate_network, specialize
-from trainers.settings import TrainingConfig, training_inputs
-from trainers.settings_phase import PhaseSettings
+from trainers.evaluation.evaluate import evaluate_network, specialize
+from trainers.settings.phase import PhaseSettings
+from trainers.settings.train import TrainingConfig, training_inputs
 from trainers.training import check_same_training
 
 if TYPE_CHECKING:

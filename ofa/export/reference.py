@@ -12,9 +12,9 @@ from torch import Tensor
 from ofa.export.layers import exact_costs
 from ofa.export.session import LEDGER, ExportSession
 from search_spaces.common.files import write_json
-from trainers.checkpoints import weights_digest
+from trainers.checkpoints.store import weights_digest
 from trainers.data.test_ledger import score_once
-from trainers.evaluation import evaluate_network
+from trainers.evaluation.evaluate import evaluate_network
 
 SCHEMA = 1
 FILE = "reference.json"

@@ -15,9 +15,9 @@ from ofa.export.finetune import FinetuneSettings, finetune
 from ofa.search.costs import run_tables
 from search_spaces import Architecture, SearchSpace
 from search_spaces.costs import CostTable
-from trainers.checkpoints import LoadedSupernet, load_supernet
+from trainers.checkpoints.store import LoadedSupernet, load_supernet
 from trainers.data import ImageData, load_data
-from trainers.evaluation import specialize
+from trainers.evaluation.evaluate import specialize
 
 if TYPE_CHECKING:
     from ofa.config import RunConfig

@@ -21,10 +21,10 @@ from search_spaces import SearchSpace, get_space
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import file_digest, read_json
 from search_spaces.supernet import Supernet
-from trainers.checkpoints import load_supernet, save_supernet, weights_digest
+from trainers.checkpoints.store import load_supernet, save_supernet, weights_digest
 
 if TYPE_CHECKING:
-    from trainers.settings import TrainingConfig
+    from trainers.settings.train import TrainingConfig
 
 _NORMALISATION = (
     f"the supernets published with once-for-all take pixels normalised by mean {list(MEAN)} and std {list(STD)}; this "
@@ -122,7 +122,7 @@ def read_for_run(path: Path, config: TrainingConfig, run: Path) -> tuple[Publish
     the number of classes of its data, is not that of the file, and if the run belongs to other settings.
     """
     from trainers.data import load_data
-    from trainers.settings import training_inputs
+    from trainers.settings.train import training_inputs
     from trainers.training import check_same_training
 
     check_same_training(config, run)

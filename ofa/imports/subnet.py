@@ -22,7 +22,7 @@ from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import atomic_directory, file_digest, read_json, write_json
 from search_spaces.plain import build_network
-from trainers.checkpoints import weights_digest, write_tensors
+from trainers.checkpoints.store import weights_digest, write_tensors
 
 SCHEMA = 1
 DESCRIBED, WEIGHTS = "subnet.json", "network.safetensors"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import pretrained
-from trainers.settings import TrainingConfig
+from trainers.settings.train import TrainingConfig
 
 
 def test_the_arms_differ_in_start_and_learning_rate_only(tmp_path: Path) -> None:

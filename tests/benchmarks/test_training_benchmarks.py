@@ -264,7 +264,7 @@ def test_report_of_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_fine_tuning_starts_from_the_supernet_of_its_own_seed(tmp_path: Path) -> None:
-    pytest.importorskip("trainers.settings_init")
+    pytest.importorskip("trainers.settings.init")
     results, work = tmp_path / "results", tmp_path / "work"
     source = cells()[0]
     (cell, *_) = finetune_cells(TINY, [source])

@@ -20,9 +20,9 @@ from predictors.settings import RecordSettings
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.common.errors import UserError
 from search_spaces.supernet import build_supernet
-from trainers.checkpoints import save_supernet
+from trainers.checkpoints.store import save_supernet
 from trainers.data import load_data
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 
 IDENTITY = {"weights_sha256": "w" * 64, "calibration_sha256": "c" * 64, "selection_sha256": "s" * 64}
 

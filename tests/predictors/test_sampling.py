@@ -5,7 +5,7 @@ import pytest
 
 from predictors.sampling import record_groups, record_list
 from search_spaces import SearchSpace, get_space, list_spaces
-from trainers.shared_evaluation import cost_of_sharing
+from trainers.evaluation.together import cost_of_sharing
 
 
 @pytest.mark.parametrize("sampling", ["uniform", "stratified", "nested"])

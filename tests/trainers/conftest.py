@@ -9,7 +9,7 @@ import pytest
 
 from search_spaces import SearchSpace, get_space
 from trainers.data import ImageData, load_data
-from trainers.settings import TrainingConfig
+from trainers.settings.train import TrainingConfig
 
 MakeConfig = Callable[..., TrainingConfig]
 

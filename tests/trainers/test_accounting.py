@@ -17,11 +17,11 @@ from search_spaces.elastic.blocks import ElasticBlock
 from search_spaces.supernet import build_supernet
 from trainers import training
 from trainers.accounting import PARTS, Ledger, Macs, StepCosts, planned_macs
+from trainers.checkpoints.state import TrainingState
 from trainers.data import image_data
 from trainers.phases import Plan, make_plan
-from trainers.sampler import Subnet
-from trainers.settings import TrainingConfig, TrainSettings
-from trainers.state import TrainingState
+from trainers.sampling.sampler import Subnet
+from trainers.settings.train import TrainingConfig, TrainSettings
 from trainers.training import train
 
 MakeConfig = Callable[..., TrainingConfig]

@@ -22,10 +22,10 @@ from trainers import training
 from trainers.__main__ import main
 from trainers.alone import alone_config, evaluate_by_batch
 from trainers.architectures import find_architecture, restriction_to
-from trainers.checkpoints import load_supernet
+from trainers.checkpoints.store import load_supernet
 from trainers.data import ImageData
-from trainers.evaluation import evaluate_architecture
-from trainers.settings import TrainingConfig
+from trainers.evaluation.evaluate import evaluate_architecture
+from trainers.settings.train import TrainingConfig
 from trainers.training import train
 
 MakeConfig = Callable[..., TrainingConfig]

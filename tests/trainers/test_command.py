@@ -18,7 +18,7 @@ import yaml
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_json
 from trainers.__main__ import main
-from trainers.settings import LATER_SECTIONS, TrainingConfig, load_training_config
+from trainers.settings.train import LATER_SECTIONS, TrainingConfig, load_training_config
 
 MakeConfig = Callable[..., TrainingConfig]
 

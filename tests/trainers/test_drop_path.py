@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from search_spaces import SearchSpace, get_space
 from search_spaces.operators import MBConv, ResidualConv
 from search_spaces.supernet import Supernet, build_supernet
-from trainers.distributed import World
 from trainers.optim import freeze_running_statistics, has_random_layers, set_regularisation
 from trainers.phases import make_plan
-from trainers.settings import TrainSettings
+from trainers.processes.distributed import World
+from trainers.settings.train import TrainSettings
 from trainers.step import StepSettings, accumulate_gradients
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))

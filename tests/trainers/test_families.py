@@ -15,11 +15,11 @@ from search_spaces import get_space
 from search_spaces.common.files import read_lines
 from search_spaces.registry import FAMILIES
 from search_spaces.supernet import build_supernet
-from trainers.checkpoints import load_supernet, weights_digest
+from trainers.checkpoints.store import load_supernet, weights_digest
+from trainers.evaluation.recalibration import recalibrate
 from trainers.phases import make_plan
-from trainers.recalibration import recalibrate
 from trainers.recipes import RECIPES
-from trainers.settings import TrainingConfig, TrainSettings
+from trainers.settings.train import TrainingConfig, TrainSettings
 from trainers.training import train
 
 MakeConfig = Callable[..., TrainingConfig]

@@ -16,11 +16,11 @@ from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_json
 from trainers import training
-from trainers.checkpoints import checkpoint_steps
+from trainers.checkpoints.store import checkpoint_steps
 from trainers.data import ImageData
 from trainers.loss_watch import Fault, LossWatch, StepRecord
 from trainers.phases import Phase, make_plan
-from trainers.settings import TrainingConfig
+from trainers.settings.train import TrainingConfig
 from trainers.training import train
 
 MakeConfig = Callable[..., TrainingConfig]
@@ -171,7 +171,7 @@ def test_images_are_named_as_the_data_set_names_them(make_config: MakeConfig, tm
     from PIL import Image
 
     from trainers.data.names import image_names
-    from trainers.settings_data import DataSettings
+    from trainers.settings.data import DataSettings
 
     for name in ("cats/1.png", "cats/2.png", "dogs/1.png"):
         path = tmp_path / "photos" / name

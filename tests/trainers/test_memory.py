@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainers.settings import TrainingConfig
+from trainers.settings.train import TrainingConfig
 
 MakeConfig = Callable[..., TrainingConfig]
 
@@ -21,7 +21,7 @@ MEASURE = """
 import json, sys
 from pathlib import Path
 from trainers import training
-from trainers.settings import load_training_config
+from trainers.settings.train import load_training_config
 
 resident, real = {}, training.TrainingState.update
 

@@ -9,7 +9,7 @@ import torch
 from search_spaces import SearchSpace
 from search_spaces.supernet import build_supernet
 from trainers.optim import AverageUpdate, make_ema
-from trainers.settings import TrainSettings
+from trainers.settings.train import TrainSettings
 from trainers.step import seed_device
 
 

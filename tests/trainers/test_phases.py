@@ -14,8 +14,8 @@ from search_spaces.common.errors import UserError
 from search_spaces.common.settings import parse_settings
 from trainers.optim import make_scheduler, set_learning_rate
 from trainers.phases import Plan, make_plan
-from trainers.sampler import Subnet
-from trainers.settings import TrainSettings
+from trainers.sampling.sampler import Subnet
+from trainers.settings.train import TrainSettings
 
 
 def plan_of(space: SearchSpace, steps_per_epoch: int = 10, **train: Any) -> Plan:

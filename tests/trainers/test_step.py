@@ -12,11 +12,11 @@ from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.supernet import Supernet, build_supernet
 from trainers.data.resize import resize_batch
-from trainers.distributed import World, autocast_dtype, find_device
-from trainers.losses import distillation_loss, label_loss
+from trainers.objective.losses import distillation_loss, label_loss
 from trainers.optim import freeze_running_statistics, make_ema, make_optimizer, make_scheduler, set_learning_rate
 from trainers.phases import Phase, make_plan
-from trainers.settings import TrainSettings
+from trainers.processes.distributed import World, autocast_dtype, find_device
+from trainers.settings.train import TrainSettings
 from trainers.step import StepSettings, accumulate_gradients, choose_subnets
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from search_spaces import SearchSpace
 from search_spaces.supernet import Supernet, build_supernet
 from trainers.data.resize import resize_batch
-from trainers.distributed import World
-from trainers.losses import distillation_loss, label_loss
-from trainers.mixing import Mixing
+from trainers.objective.losses import distillation_loss, label_loss
+from trainers.objective.mixing import Mixing
 from trainers.optim import freeze_running_statistics, set_regularisation
 from trainers.phases import Phase, make_plan
-from trainers.sampler import Subnet
-from trainers.settings import TrainSettings
-from trainers.settings_mixing import MixingSettings
+from trainers.processes.distributed import World
+from trainers.sampling.sampler import Subnet
+from trainers.settings.mixing import MixingSettings
+from trainers.settings.train import TrainSettings
 from trainers.step import StepSettings, accumulate_gradients
 
 WEIGHTS = torch.tensor([0.5, 2.0, 1.0])

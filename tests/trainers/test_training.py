@@ -14,10 +14,10 @@ from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_json, read_lines
 from trainers import training
-from trainers.checkpoints import load_supernet
+from trainers.checkpoints.store import load_supernet
 from trainers.data import ImageData
-from trainers.evaluation import evaluate_architecture
-from trainers.settings import TrainingConfig
+from trainers.evaluation.evaluate import evaluate_architecture
+from trainers.settings.train import TrainingConfig
 from trainers.training import is_finished, train
 
 MakeConfig = Callable[..., TrainingConfig]

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from trainers.data.color import ColorChange, change_colors, color_change
 from trainers.data.prefetch import to_device
-from trainers.settings_data import AugmentSettings, EraseSettings
+from trainers.settings.data import AugmentSettings, EraseSettings
 
 _PADDING_OF_GRID_SAMPLE = {"zeros": "zeros", "edge": "border", "reflect": "reflection"}
 

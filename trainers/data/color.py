@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainers.data.prefetch import to_device
-from trainers.settings_data import ColorJitterSettings
+from trainers.settings.data import ColorJitterSettings
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 #: RGB -> YIQ (FCC 1953): luma, and a plane of chroma in which hue is an angle and saturation a length.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from trainers.settings_data import RandomResizedCropSettings
+from trainers.settings.data import RandomResizedCropSettings
 
 Pixels = NDArray[np.uint8]
 _EXIF_ORIENTATION = 0x0112

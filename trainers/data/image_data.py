@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from search_spaces.common.errors import UserError, unknown_name
-from trainers.compilation import Compiled
 from trainers.data import test_ledger
 from trainers.data.augment import augment, finish, normalise
 from trainers.data.order import EpochOrders, step_uniforms, steps_per_epoch
@@ -21,7 +20,8 @@ from trainers.data.pixels import PixelReader, Request
 from trainers.data.prefetch import Batch, prefetch, to_device
 from trainers.data.resize import resize_batch
 from trainers.data.splits import SPLITS, Indices, Partition, Split
-from trainers.settings_data import AugmentSettings
+from trainers.objective.compilation import Compiled
+from trainers.settings.data import AugmentSettings
 
 Device: TypeAlias = torch.device | str
 

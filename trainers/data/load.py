@@ -22,7 +22,7 @@ from trainers.data.sources.base import POOL, SourceData
 from trainers.data.splits import SPLITS, Indices, Partition, balanced_subset, divide
 from trainers.data.statistics import pixel_statistics
 from trainers.data.stores import ArrayStore, ImageStore
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 
 _kept: ContextVar[dict[tuple[str, int, Path | None], ImageData] | None] = ContextVar("kept", default=None)
 

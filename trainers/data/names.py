@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search_spaces.common.errors import UserError
 from trainers.data.sources import SOURCES
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 
 
 def image_names(settings: DataSettings, indices: Iterable[int], *, base: Path | None = None) -> list[str]:

@@ -17,8 +17,8 @@ from trainers.data.decode import CorruptImage
 from trainers.data.policies import Policy
 from trainers.data.splits import Indices
 from trainers.data.stores import ImageStore
-from trainers.interruption import ignore_stop_requests
-from trainers.settings_data import RandomResizedCropSettings
+from trainers.processes.interruption import ignore_stop_requests
+from trainers.settings.data import RandomResizedCropSettings
 
 #: Image indices of a batch, and for augmentation (batch, NUM_UNIFORMS) random numbers: None leaves the images alone.
 Request: TypeAlias = tuple[Indices, NDArray[np.float32] | None]

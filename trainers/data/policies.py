@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainers.settings_data import AugmentSettings
+from trainers.settings.data import AugmentSettings
 
 #: float32 numbers in [0, 1) are whole multiples of 2^-24
 _STEPS = 2**24

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from search_spaces.common.errors import UserError
 from trainers.data.sources.base import OFFICIAL_SELECTION, OFFICIAL_TEST, POOL
-from trainers.settings_data import SplitSettings
+from trainers.settings.data import SplitSettings
 
 Split: TypeAlias = Literal["train", "calibration", "selection", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

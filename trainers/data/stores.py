@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainers.data.decode import CorruptImage, Decoder, Pixels, random_crop, resize_crop
-from trainers.settings_data import RandomResizedCropSettings
+from trainers.settings.data import RandomResizedCropSettings
 
 
 class ImageStore(Protocol):

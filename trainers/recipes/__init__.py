@@ -22,8 +22,8 @@ from trainers.recipes.random_subnets import random_subnets
 from trainers.recipes.sandwich import sandwich
 from trainers.recipes.stratified_subnets import stratified_subnets
 from trainers.recipes.uniform_networks import uniform_networks
-from trainers.settings import TrainSettings
-from trainers.settings_phase import PhaseSettings
+from trainers.settings.phase import PhaseSettings
+from trainers.settings.train import TrainSettings
 
 Recipe = Callable[[SearchSpace, TrainSettings], tuple[PhaseSettings, ...]]
 

@@ -7,8 +7,8 @@ Cost: that of the sandwich recipe.
 from __future__ import annotations
 
 from search_spaces import SearchSpace
-from trainers.settings import TrainSettings
-from trainers.settings_phase import PhaseSettings
+from trainers.settings.phase import PhaseSettings
+from trainers.settings.train import TrainSettings
 
 
 def alpha_divergence(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseSettings, ...]:

@@ -7,8 +7,8 @@ Cost: that of the sandwich recipe, and a forward pass of 6 subnets over one micr
 from __future__ import annotations
 
 from search_spaces import SearchSpace
-from trainers.settings import TrainSettings
-from trainers.settings_phase import AttentiveSettings, PhaseSettings
+from trainers.settings.phase import AttentiveSettings, PhaseSettings
+from trainers.settings.train import TrainSettings
 
 
 def attentive_sampling(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseSettings, ...]:

@@ -7,8 +7,8 @@ Cost: one random network for every batch, of the geometric mean of MACs on avera
 from __future__ import annotations
 
 from search_spaces import SearchSpace
-from trainers.settings import TrainSettings
-from trainers.settings_phase import PhaseSettings
+from trainers.settings.phase import PhaseSettings
+from trainers.settings.train import TrainSettings
 
 
 def bounded_jumps(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseSettings, ...]:

@@ -7,8 +7,8 @@ Cost: that of random_subnets.
 from __future__ import annotations
 
 from search_spaces import SearchSpace
-from trainers.settings import TrainSettings
-from trainers.settings_phase import DecaySettings, PhaseSettings
+from trainers.settings.phase import DecaySettings, PhaseSettings
+from trainers.settings.train import TrainSettings
 
 
 def complexity_decay(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseSettings, ...]:

@@ -9,8 +9,8 @@ Cost: one largest network for every batch, then a teacher and four random networ
 from __future__ import annotations
 
 from search_spaces import SearchSpace
-from trainers.settings import TrainSettings
-from trainers.settings_phase import PhaseSettings
+from trainers.settings.phase import PhaseSettings
+from trainers.settings.train import TrainSettings
 
 #: name, epochs, learning rate and warm-up epochs of the published run
 _STAGES = (("largest", 180, 2.6, 5), ("all_1", 25, 0.08, 0), ("all_2", 125, 0.24, 5))

@@ -7,8 +7,8 @@ Cost: that of the sandwich recipe, without what the largest subnet shares with o
 from __future__ import annotations
 
 from search_spaces import SearchSpace
-from trainers.settings import TrainSettings
-from trainers.settings_phase import PhaseSettings
+from trainers.settings.phase import PhaseSettings
+from trainers.settings.train import TrainSettings
 
 
 def gradient_projection(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseSettings, ...]:

@@ -8,8 +8,8 @@ Cost: one random network for every batch, then that of the sandwich recipe.
 from __future__ import annotations
 
 from search_spaces import SearchSpace
-from trainers.settings import TrainSettings
-from trainers.settings_phase import PhaseSettings
+from trainers.settings.phase import PhaseSettings
+from trainers.settings.train import TrainSettings
 
 
 def late_distillation(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseSettings, ...]:

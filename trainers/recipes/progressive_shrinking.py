@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
-from trainers.settings import TrainSettings
-from trainers.settings_phase import PhaseSettings
+from trainers.settings.phase import PhaseSettings
+from trainers.settings.train import TrainSettings
 
 Restriction = dict[str, list[int | float | str]]
 

@@ -7,8 +7,8 @@ Cost: the largest network, the smallest and two others for every batch; about th
 from __future__ import annotations
 
 from search_spaces import SearchSpace
-from trainers.settings import TrainSettings
-from trainers.settings_phase import PhaseSettings
+from trainers.settings.phase import PhaseSettings
+from trainers.settings.train import TrainSettings
 
 
 def sandwich(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseSettings, ...]:

@@ -7,8 +7,8 @@ Cost: one random network for every batch; most networks of a space are deep, so 
 from __future__ import annotations
 
 from search_spaces import SearchSpace
-from trainers.settings import TrainSettings
-from trainers.settings_phase import PhaseSettings
+from trainers.settings.phase import PhaseSettings
+from trainers.settings.train import TrainSettings
 
 
 def uniform_networks(space: SearchSpace, settings: TrainSettings) -> tuple[PhaseSettings, ...]:

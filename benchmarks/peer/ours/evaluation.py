@@ -9,12 +9,12 @@ from benchmarks.peer.architectures import space_of
 from benchmarks.peer.clock import timed
 from search_spaces import Architecture
 from search_spaces.supernet import build_supernet
-from trainers.allocator import keep_freed_memory
 from trainers.data import load_data
-from trainers.evaluation import Evaluation as Scored
-from trainers.evaluation import evaluate_architecture
-from trainers.settings_data import DataSettings
-from trainers.shared_evaluation import evaluate_together
+from trainers.evaluation.evaluate import Evaluation as Scored
+from trainers.evaluation.evaluate import evaluate_architecture
+from trainers.evaluation.together import evaluate_together
+from trainers.processes.allocator import keep_freed_memory
+from trainers.settings.data import DataSettings
 
 Described = Sequence[Mapping[str, Any]]
 

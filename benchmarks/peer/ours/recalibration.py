@@ -13,8 +13,8 @@ from benchmarks.peer.clock import timed
 from benchmarks.peer.inputs import image_batches
 from search_spaces import Architecture
 from search_spaces.supernet import build_supernet
-from trainers.allocator import keep_freed_memory
-from trainers.recalibration import pieces, recalibrate
+from trainers.evaluation.recalibration import pieces, recalibrate
+from trainers.processes.allocator import keep_freed_memory
 
 
 class Recalibration:

@@ -15,14 +15,14 @@ from benchmarks.peer.clock import timed
 from benchmarks.peer.inputs import training_batch
 from search_spaces import Architecture
 from search_spaces.supernet import Supernet, build_supernet
-from trainers.allocator import keep_freed_memory
-from trainers.distributed import World, autocast_dtype
-from trainers.losses import distillation_loss, label_loss
+from trainers.checkpoints.state import TrainingState
+from trainers.objective.losses import distillation_loss, label_loss
 from trainers.optim import freeze_running_statistics, has_random_layers, set_learning_rate, set_regularisation
 from trainers.phases import Plan, make_plan
-from trainers.sampler import Subnet
-from trainers.settings import TrainSettings
-from trainers.state import TrainingState
+from trainers.processes.allocator import keep_freed_memory
+from trainers.processes.distributed import World, autocast_dtype
+from trainers.sampling.sampler import Subnet
+from trainers.settings.train import TrainSettings
 from trainers.step import StepSettings, accumulate_gradients
 
 _ALONE = World(rank=0, size=1, device=torch.device("cpu"))

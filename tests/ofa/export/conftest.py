@@ -14,8 +14,8 @@ from ofa.export.settings import ExportSettings
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.supernet import Supernet, build_supernet
 from trainers.data import ImageData, load_data
-from trainers.evaluation import specialize
-from trainers.settings_data import DataSettings
+from trainers.evaluation.evaluate import specialize
+from trainers.settings.data import DataSettings
 
 torch.set_num_threads(1)
 

@@ -22,7 +22,7 @@ from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_lines, write_json
 from search_spaces.supernet import Supernet
-from trainers.checkpoints import load_supernet, save_supernet, weights_digest, write_tensors
+from trainers.checkpoints.store import load_supernet, save_supernet, weights_digest, write_tensors
 from trainers.data import ImageData
 
 FORMS = ("safetensors",)

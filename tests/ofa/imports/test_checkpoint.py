@@ -14,7 +14,7 @@ from ofa.imports.pth import read_state_dict, write_state_dict
 from ofa.imports.spaces import layout, width_multiplier
 from search_spaces import get_space
 from search_spaces.supernet import build_supernet
-from trainers.checkpoints import load_supernet, weights_digest
+from trainers.checkpoints.store import load_supernet, weights_digest
 
 #: tensors in the state dicts that the published code makes
 NUM_TENSORS = {"mobilenet_v3": 475, "proxyless_nas": 446, "resnet": 368}

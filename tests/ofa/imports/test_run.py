@@ -12,7 +12,7 @@ from ofa.imports.checkpoint import published_tensors
 from ofa.imports.pth import write_state_dict
 from search_spaces import get_space
 from search_spaces.supernet import build_supernet
-from trainers.checkpoints import load_supernet
+from trainers.checkpoints.store import load_supernet
 
 NUM_CLASSES, CHANNELS = 3, 1
 

@@ -19,7 +19,7 @@ from ofa.imports.static import from_net_config
 from ofa.imports.subnet import read_subnet
 from search_spaces import Architecture, get_space
 from search_spaces.supernet import build_supernet
-from trainers.checkpoints import read_tensors
+from trainers.checkpoints.store import read_tensors
 
 HERE = Path(__file__)
 DATA = Path(os.environ.get("OFA_BENCH_DATA", HERE.parents[4] / "shared" / "data")) / "published" / "subnets"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from trainers.data import ImageData, load_data
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 
 Load = Callable[..., ImageData]
 MakeFolder = Callable[..., Path]

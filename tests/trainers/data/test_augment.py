@@ -10,7 +10,7 @@ import torch
 
 from trainers.data.augment import Column, augment
 from trainers.data.order import NUM_UNIFORMS
-from trainers.settings_data import AugmentSettings
+from trainers.settings.data import AugmentSettings
 
 MEAN, STD = torch.zeros(3, 1, 1), torch.full((3, 1, 1), 1 / 255)  # so that the result is in 0 .. 255
 

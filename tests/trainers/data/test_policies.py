@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from search_spaces.common.errors import UserError
 from search_spaces.common.settings import parse_settings
 from trainers.data.policies import find_policy
-from trainers.settings_data import AugmentSettings
+from trainers.settings.data import AugmentSettings
 
 POLICIES: list[dict[str, Any]] = [
     {"random_augment": {"num_ops": 3, "magnitude": 12}},

@@ -11,7 +11,7 @@ import pytest
 
 from search_spaces.common.errors import UserError
 from search_spaces.common.settings import parse_settings
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 
 
 @pytest.mark.parametrize(
@@ -61,5 +61,5 @@ def test_mistakes_that_need_the_data(load: Any, settings: dict[str, Any], messag
 
 
 def test_settings_and_names_need_no_torch() -> None:
-    code = "import sys, trainers.settings_data as s; s.DataSettings(name='npz'); assert 'torch' not in sys.modules"
+    code = "import sys, trainers.settings.data as s; s.DataSettings(name='npz'); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True)

@@ -13,7 +13,7 @@ from search_spaces.common.errors import UserError
 from trainers.data import keep_loaded, load_data
 from trainers.data.sources.base import OFFICIAL_SELECTION, OFFICIAL_TEST, POOL
 from trainers.data.splits import SPLITS, Partition, balanced_subset, divide, stratified
-from trainers.settings_data import DataSettings, SplitSettings
+from trainers.settings.data import DataSettings, SplitSettings
 
 
 def split(labels: Any, official: Any = None, seed: int = 0, **amounts: Any) -> Partition:

@@ -32,7 +32,7 @@ SMALL = {"num_classes": 3, "num_images": 60, "image_size": 13}
 CHILD = """
 import hashlib, sys
 from trainers.data import load_data
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 data = load_data(DataSettings.model_validate_json(sys.argv[1]), seed=3)
 state = hashlib.sha256()
 for x, labels in data.training_stream(start_step=2, num_steps=3, batch_size=16):

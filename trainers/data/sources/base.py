@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from search_spaces.common.errors import UserError
 from trainers.data.decode import Pixels
 from trainers.data.stores import ArrayStore, ImageStore
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 
 #: Codes of `SourceData.official`: to be divided by us, or put by the data set into its own validation or test set.
 POOL, OFFICIAL_SELECTION, OFFICIAL_TEST = 0, 1, 2

@@ -15,7 +15,7 @@ from search_spaces.common.errors import UserError
 from trainers.data.sources.base import OFFICIAL_TEST, POOL, ArrayPart, SourceData, from_arrays
 from trainers.data.sources.npz import open_npz, read_npz
 from trainers.data.sources.registry import SOURCES
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 
 #: Names a folder that holds the npz file, where `path` is left out.
 FOLDER_VARIABLE = "OFA_BENCH_DATA"

@@ -17,7 +17,7 @@ from search_spaces.common.errors import UserError
 from trainers.data.decode import Pixels
 from trainers.data.sources.base import OFFICIAL_TEST, POOL, ArrayPart, SourceData, from_arrays
 from trainers.data.sources.registry import SOURCES
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")

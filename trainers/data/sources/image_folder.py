@@ -18,7 +18,7 @@ from trainers.data.decode import Decoder
 from trainers.data.sources.base import OFFICIAL_SELECTION, OFFICIAL_TEST, POOL, SourceData
 from trainers.data.sources.registry import SOURCES, needed_path
 from trainers.data.stores import EncodedStore, FolderFiles
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 
 EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 DEFAULT_SIDE = 224

@@ -13,7 +13,7 @@ import numpy as np
 from search_spaces.common.errors import UserError
 from trainers.data.sources.base import ArrayPart, SourceData, from_arrays
 from trainers.data.sources.registry import SOURCES, no_path
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 
 
 @SOURCES.register("mnist_5k")

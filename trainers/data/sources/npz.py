@@ -37,7 +37,7 @@ from trainers.data.sources.base import (
 )
 from trainers.data.sources.registry import SOURCES, needed_path
 from trainers.data.stores import BlobParts, ChainedBytes, EncodedStore
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 
 Arrays = Mapping[str, NDArray[Any]]
 _SPLITS = {"train": POOL, "val": OFFICIAL_SELECTION, "test": OFFICIAL_TEST}

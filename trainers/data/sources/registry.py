@@ -9,7 +9,7 @@ from typing import TypeAlias
 from search_spaces.common.errors import UserError
 from search_spaces.common.registry import Registry
 from trainers.data.sources.base import SourceData
-from trainers.settings_data import DataSettings
+from trainers.settings.data import DataSettings
 
 #: `path` is `settings.path` made absolute, or None if it was left out.
 Source: TypeAlias = Callable[[DataSettings, Path | None], SourceData]

@@ -17,7 +17,7 @@ from search_spaces.common.files import digest
 from trainers.data.decode import Pixels, random_crop, resize_crop
 from trainers.data.sources.base import POOL, SourceData
 from trainers.data.sources.registry import SOURCES, no_path
-from trainers.settings_data import DataSettings, RandomResizedCropSettings
+from trainers.settings.data import DataSettings, RandomResizedCropSettings
 
 _PATTERN_SIDE = 4
 

@@ -1,0 +1,1 @@
+"""Scores of subnets: batch-norm statistics of their own, alone or many together."""

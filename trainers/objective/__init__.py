@@ -1,0 +1,1 @@
+"""What a step descends: losses, class weights, mixed images, conflicts between subnets."""

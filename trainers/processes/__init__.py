@@ -1,0 +1,1 @@
+"""Several processes, and what ends them: torchrun, signals, meeting again after a restart."""

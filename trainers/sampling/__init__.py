@@ -1,0 +1,1 @@
+"""Which subnets a step trains, and what they share."""
