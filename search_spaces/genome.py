@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.architecture import Architecture, Value
+from search_spaces.codec import ArchitectureCodec
 from search_spaces.common.errors import UserError, unknown_name
 
 Population = NDArray[np.int64]
@@ -119,9 +120,10 @@ class Genome:
 
     def option_values(self, choice: str) -> NDArray[Any]:
         """The value of `choice` for every option of its gene."""
-        return np.array(self._options(choice))
+        return np.array(self.options(choice))
 
-    def _options(self, choice: str) -> tuple[Value, ...]:
+    def options(self, choice: str) -> tuple[Value, ...]:
+        """The same as Python values."""
         return dict(self.genes[self.driver[choice]].drives)[choice]
 
     # -- counting and sampling -----------------------------------------------------------------------------------------
@@ -218,83 +220,19 @@ class Genome:
 
     def decode(self, population: Population) -> list[Architecture]:
         """Rows to architectures."""
-        _, exists = self.values(population)
-        groups: dict[str, list[str]] = {}
-        for name, choice in self.choices.items():
-            groups.setdefault(choice.group, []).append(name)
-        scalars = {name for name, choice in self.choices.items() if choice.index is None}
-        columns = {}
-        for name in self.choices:  # Python values, so that 3 stays 3 beside a 4.5
-            options, chosen = self._options(name), population[:, self.driver[name]].tolist()
-            columns[name] = [options[o] if e else None for o, e in zip(chosen, exists[name], strict=True)]
-        values = [
-            columns[names[0]] if names[0] in scalars else list(zip(*(columns[name] for name in names), strict=True))
-            for names in groups.values()
-        ]
-        return [Architecture.of_plain(dict(zip(groups, row, strict=True))) for row in zip(*values, strict=True)]
+        return self._codec.decode(population)
 
     def encode(self, architectures: Sequence[Architecture], *, file: object = None) -> Population:
         """Architectures to canonical rows. Entries of switched-off choices are ignored; a value outside the space is
         a `UserError`.
         """
-        rows = self._encode_columns(architectures)
-        if rows is None:  # one by one, which tells what is wrong with the first that has no row
-            rows = np.array([self._encode(architecture, file) for architecture in architectures], dtype=np.int64)
-        return rows.reshape(len(architectures), len(self.genes))
-
-    def _encode_columns(self, architectures: Sequence[Architecture]) -> Population | None:
-        """The rows choice by choice, tens of times faster; None if a gene is coupled or something does not fit."""
-        if self._columns is None:
-            return None
-        groups, lengths, columns = self._columns
-        flat = []
-        for architecture in architectures:
-            values = architecture.values
-            if len(values) != len(groups) or not all(group in values for group in groups):
-                return None
-            parts = [values[group] for group in groups]
-            if [len(part) if isinstance(part, tuple) else 0 for part in parts] != lengths:
-                return None
-            flat.append([v for part in parts for v in (part if isinstance(part, tuple) else (part,))])
-        rows = np.zeros((len(architectures), len(self.genes)), dtype=np.int64)
-        for (gene, options), wanted in zip(columns, zip(*flat, strict=True), strict=bool(flat)):
-            rows[:, gene] = [options.get(value, -1) for value in wanted]
-        active = self.active(rows)  # -1 stands for the last option here, but then the row is given up below
-        return None if (active & (rows < 0)).any() else np.where(active, rows, 0)
+        return self._codec.encode(architectures, file=file)
 
     @cached_property
-    def _columns(self) -> tuple[list[str], list[int], list[tuple[int, dict[Value, int]]]] | None:
-        """Groups, their lengths (0: one value), and for each entry its gene and option numbers. None if coupled."""
-        groups: dict[str, list[Choice]] = {}
-        for choice in self.choices.values():
-            groups.setdefault(choice.group, []).append(choice)
-        ordered = {group: sorted(members, key=lambda c: c.index or 0) for group, members in groups.items()}
-        dense = all([c.index or 0 for c in members] == list(range(len(members))) for members in ordered.values())
-        if not dense or any(len(gene.drives) != 1 for gene in self.genes):
-            return None
-        lengths = [0 if members[0].index is None else len(members) for members in ordered.values()]
-        columns = [
-            (self.driver[choice.name], {value: number for number, value in enumerate(self._options(choice.name))})
-            for members in ordered.values()
-            for choice in members
-        ]
-        return list(ordered), lengths, columns
+    def _codec(self) -> ArchitectureCodec:
+        return ArchitectureCodec(self)
 
-    def _encode(self, architecture: Architecture, file: object) -> list[int]:
-        wanted = self._entries(architecture, file)
-        row: list[int] = []
-        state: dict[str, Value] = {}
-        for gene in self.genes:
-            offers = [self._driven(gene, option, state) for option in range(len(gene.options))]
-            fits = (all(value in (None, wanted[choice]) for choice, value in offer.items()) for offer in offers)
-            option = next((option for option, fit in enumerate(fits) if fit), None)
-            if option is None:
-                raise _no_such_option(offers, wanted, file)
-            row.append(option)
-            state |= offers[option]
-        return row
-
-    def _driven(self, gene: Gene, option: int, state: Mapping[str, Value]) -> dict[str, Value]:
+    def driven(self, gene: Gene, option: int, state: Mapping[str, Value]) -> dict[str, Value]:
         """What `option` sets each choice of `gene` to (None: switched off), given the choices decided before it."""
         driven: dict[str, Value] = {}
         for name, values in gene.drives:
@@ -302,27 +240,6 @@ class Genome:
             parent = driven.get(choice.parent, state.get(choice.parent)) if choice.parent is not None else None
             driven[name] = values[option] if choice.parent is None or parent in choice.active_for else None
         return driven
-
-    def _entries(self, architecture: Architecture, file: object) -> dict[str, Value]:
-        """The architecture as {choice name: value}; checks names and lengths."""
-        where = None if file is None else str(file)
-        lengths: dict[str, int] = {}
-        for choice in self.choices.values():
-            lengths[choice.group] = 0 if choice.index is None else max(lengths.get(choice.group, 0), choice.index + 1)
-        for group in architecture.values:
-            if group not in lengths:
-                raise unknown_name("part of an architecture", group, lengths, file=where)
-        entries: dict[str, Value] = {}
-        for group, length in lengths.items():
-            if group not in architecture.values:
-                raise UserError("missing from this architecture", file=where, key=group)
-            value = architecture.values[group]
-            if isinstance(value, tuple) != bool(length) or (isinstance(value, tuple) and len(value) != length):
-                shape = f"a list of {length} values" if length else "one value"
-                raise UserError(f"must be {shape}", file=where, key=group, value=value)
-            parts = value if isinstance(value, tuple) else (value,)
-            entries |= {f"{group}.{i}" if length else group: part for i, part in enumerate(parts)}
-        return entries
 
     # -- sub-genomes ---------------------------------------------------------------------------------------------------
 
@@ -413,10 +330,10 @@ class Genome:
             for context in itertools.product(*(range(len(other.options)) for other in outer)):
                 state: dict[str, Value] = {}
                 for other, option in zip(outer, context, strict=True):
-                    state |= self._driven(other, option, state)
+                    state |= self.driven(other, option, state)
                 seen: dict[tuple[Value, ...], Value] = {}
                 for option, label in enumerate(gene.options):
-                    values = tuple(self._driven(gene, option, state).values())
+                    values = tuple(self.driven(gene, option, state).values())
                     if any(value is not None for value in values) and values in seen:
                         raise UserError(
                             f"options {seen[values]!r} and {label!r} of gene {gene.name!r} are the same network"
@@ -432,23 +349,3 @@ def _equal(first: Condition | None, second: Condition | None) -> bool:
     if first is None or second is None:
         return first is second
     return first[0] == second[0] and bool(np.array_equal(first[1], second[1]))
-
-
-def _no_such_option(offers: Sequence[Mapping[str, Value]], wanted: Mapping[str, Value], file: object) -> UserError:
-    """The error for values that no option of a gene offers: one value that does not occur, or a mix that does not."""
-    for name in offers[0]:
-        offered = list(dict.fromkeys(offer[name] for offer in offers))
-        if None not in offered and wanted[name] not in offered:
-            return _not_an_option(wanted[name], name, offered, file)
-    names = [name for name in offers[0] if any(offer[name] is not None for offer in offers)]
-    mixes = [[offer[name] for name in names] for offer in offers]
-    return _not_an_option([wanted[name] for name in names], ", ".join(names), mixes, file)
-
-
-def _not_an_option(value: object, key: str, options: Sequence[object], file: object) -> UserError:
-    return UserError(
-        f"{value!r} is not an option of this space",
-        file=None if file is None else str(file),
-        key=key,
-        hint=f"Options: {', '.join(map(str, options))}",
-    )
