@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,3 +94,38 @@ def run(finished: Path, tmp_path: Path) -> Path:
     """A copy of it to damage, called `tiny` too."""
     shutil.copytree(finished, tmp_path / "tiny")
     return tmp_path / "tiny"
+
+
+@pytest.fixture(scope="session")
+def lines_of(tiny: Path) -> Callable[[Path], dict[str, list[str]]]:
+    """Command lines on a run folder, by command."""
+
+    def lines_of(run: Path) -> dict[str, list[str]]:
+        table = str(run / "tables" / "here.json")
+        return {
+            "run": ["run", str(tiny), "--runs", str(run.parent)],
+            "train": ["train", str(tiny), "--run", str(run)],
+            "records": ["records", str(run), "-n", "16"],
+            "fit": ["fit", str(run)],
+            "search": ["search", str(run)],
+            "search --max": ["search", str(run), "--max", "latency=60%"],
+            "search --accuracy": ["search", "--accuracy", str(run / "predictor"), "--max", "macs=60k"],
+            "export": ["export", str(run), "small"],
+            "report": ["report", str(run)],
+            "validate": ["validate", table],
+            "measure": ["measure", "-o", table, "--config", str(tiny)],
+        }
+
+    return lines_of
+
+
+@pytest.fixture
+def each(refused: Refused, run: Path, lines_of: Any) -> Callable[..., None]:
+    """Each of these commands must end with exit code 2 and a message that has these words."""
+
+    def each(commands: str, *told: str) -> None:
+        for command in commands.split(", "):
+            message = refused(*lines_of(run)[command])
+            assert all(words in message for words in told), (command, message)
+
+    return each
