@@ -88,7 +88,7 @@ class StepCosts:
     def _through(self, architecture: Architecture) -> tuple[int, ...]:
         """MACs of one image up to and with each operator of the network."""
         if architecture not in self._prefixes:
-            if len(self._prefixes) > 10_000:
+            if len(self._prefixes) >= 1_000:  # about 2 kB each, and most are drawn once
                 self._prefixes.clear()
             present = [name for name, _ in self.space.network(architecture)]
             values = self._macs.contributions(self.space.encode([architecture]))[0]
