@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from latency_tables.folding import fold_batch_norm
+from latency_tables.onnx_tokens import CALLS, TOKEN_LEAVES, linear_of_tokens
 from search_spaces.common.errors import UserError
 
 OPSET = 18
@@ -34,7 +35,7 @@ def to_onnx(module: fx.GraphModule, input_shape: tuple[int, ...]) -> onnx.ModelP
     Inputs are called `input`, outputs `output`. Raises `UserError` naming a leaf or function it does not know.
     """
     folded = fold_batch_norm(module)
-    graph = _Graph(dict(folded.named_modules()), (1, *input_shape))
+    graph = Graph(folded, (1, *input_shape))
     for node in folded.graph.nodes:
         graph.translate(node)
     source = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, *input_shape])
@@ -45,14 +46,14 @@ def to_onnx(module: fx.GraphModule, input_shape: tuple[int, ...]) -> onnx.ModelP
     )
 
 
-class _Graph:
+class Graph:
     """The nodes and weights written so far, the ONNX value that each fx node became, and the shape of each value.
 
     Shapes are followed by rule: running the convolutions to learn them would take longer than everything else here.
     """
 
-    def __init__(self, leaves: dict[str, nn.Module], input_shape: Shape) -> None:
-        self.leaves = leaves
+    def __init__(self, network: fx.GraphModule, input_shape: Shape) -> None:
+        self.leaves = dict(network.named_modules())
         self.shapes: dict[str, Shape] = {"input": input_shape}
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
@@ -70,6 +71,17 @@ class _Graph:
             self.weights.append(numpy_helper.from_array(tensor.detach().contiguous().numpy(), name))
         return name
 
+    def numbers(self, name: str, *values: int) -> str:
+        """A constant of whole numbers."""
+        return self.weight(name, torch.tensor(values, dtype=torch.int64))
+
+    def tensor(self, target: str) -> Tensor:
+        """The parameter or buffer of this name."""
+        module, _, name = target.rpartition(".")
+        found = getattr(self.leaves[module], name)
+        assert isinstance(found, Tensor)
+        return found
+
     def translate(self, node: fx.Node) -> None:
         if node.op == "placeholder":
             if self.values:
@@ -85,12 +97,21 @@ class _Graph:
             if type(leaf) not in _LEAVES:
                 raise _unknown(f"torch.nn.{type(leaf).__name__}", str(node.target))
             self.values[node] = _LEAVES[type(leaf)](self, leaf, node, self.operand(node, 0))
+        elif node.op == "get_attr":
+            tensor = self.tensor(str(node.target))
+            self.values[node] = self.weight(str(node.target), tensor)
+            self.shapes[str(node.target)] = tuple(tensor.shape)
+        elif node.op in ("call_function", "call_method") and (name := _name(node)) in CALLS:
+            self.values[node] = CALLS[name](self, node, self.operand(node, 0))
         elif node.op == "call_function" and node.target in _FUNCTIONS and len(node.args) == 2 and not node.kwargs:
             pair = [self.operand(node, 0), self.operand(node, 1)]
             shape = torch.broadcast_shapes(*(self.shapes[value] for value in pair))
             self.values[node] = self.add(_FUNCTIONS[node.target], pair, node.name, shape)
         else:
             raise _unknown(f"{node.op} {getattr(node.target, '__name__', node.target)}", node.name)
+
+    def unknown(self, what: str, where: str) -> UserError:
+        return _unknown(what, where)
 
     def operand(self, node: fx.Node, index: int) -> str:
         value = node.args[index] if index < len(node.args) else None
@@ -99,10 +120,14 @@ class _Graph:
         return self.values[value]
 
 
-_Translate = Callable[[_Graph, Any, fx.Node, str], str]
+def _name(node: fx.Node) -> str:
+    return str(getattr(node.target, "__name__", node.target))
 
 
-def _conv(graph: _Graph, leaf: nn.Conv2d, node: fx.Node, x: str) -> str:
+_Translate = Callable[[Graph, Any, fx.Node, str], str]
+
+
+def _conv(graph: Graph, leaf: nn.Conv2d, node: fx.Node, x: str) -> str:
     if leaf.padding_mode != "zeros":
         raise _unknown(f"Conv2d with padding_mode={leaf.padding_mode!r}", str(node.target))
     left, right, top, bottom = leaf._reversed_padding_repeated_twice  # the one form that "same" and numbers share
@@ -136,7 +161,7 @@ def _windows(
     return [(side + sum(pad) - d * (k - 1) - 1) // step + 1 for side, k, step, pad, d in parts]
 
 
-def _batch_norm(graph: _Graph, leaf: nn.BatchNorm2d, node: fx.Node, x: str) -> str:
+def _batch_norm(graph: Graph, leaf: nn.BatchNorm2d, node: fx.Node, x: str) -> str:
     if leaf.running_mean is None or leaf.running_var is None:
         raise _unknown("BatchNorm2d without running statistics", str(node.target))
     one, zero = torch.ones(leaf.num_features), torch.zeros(leaf.num_features)
@@ -150,16 +175,16 @@ def _batch_norm(graph: _Graph, leaf: nn.BatchNorm2d, node: fx.Node, x: str) -> s
     return graph.add("BatchNormalization", [x, *names], node.name, graph.shapes[x], epsilon=leaf.eps)
 
 
-def _linear(graph: _Graph, leaf: nn.Linear, node: fx.Node, x: str) -> str:
-    if len(graph.shapes[x]) != 2:
-        raise _unknown(f"Linear on a tensor of {len(graph.shapes[x])} dimensions", str(node.target))
+def _linear(graph: Graph, leaf: nn.Linear, node: fx.Node, x: str) -> str:
+    if len(graph.shapes[x]) > 2:
+        return linear_of_tokens(graph, leaf, node, x)
     inputs = [x, graph.weight(f"{node.target}.weight", leaf.weight)]
     if leaf.bias is not None:
         inputs.append(graph.weight(f"{node.target}.bias", leaf.bias))
     return graph.add("Gemm", inputs, node.name, (1, leaf.out_features), transB=1)
 
 
-def _max_pool(graph: _Graph, leaf: nn.MaxPool2d, node: fx.Node, x: str) -> str:
+def _max_pool(graph: Graph, leaf: nn.MaxPool2d, node: fx.Node, x: str) -> str:
     if leaf.ceil_mode or leaf.return_indices:
         raise _unknown("MaxPool2d with ceil_mode or return_indices", str(node.target))
     kernel, padding, dilation = _pair(leaf.kernel_size), _pair(leaf.padding), _pair(leaf.dilation)
@@ -178,7 +203,7 @@ def _max_pool(graph: _Graph, leaf: nn.MaxPool2d, node: fx.Node, x: str) -> str:
     )
 
 
-def _average_pool(graph: _Graph, leaf: nn.AvgPool2d, node: fx.Node, x: str) -> str:
+def _average_pool(graph: Graph, leaf: nn.AvgPool2d, node: fx.Node, x: str) -> str:
     """With `ceil_mode`, windows over the far edge average what is there: written out as padding that does not count,
     which leaves a runtime nothing to interpret.
     """
@@ -205,13 +230,13 @@ def _average_pool(graph: _Graph, leaf: nn.AvgPool2d, node: fx.Node, x: str) -> s
     )
 
 
-def _pool(graph: _Graph, leaf: nn.AdaptiveAvgPool2d, node: fx.Node, x: str) -> str:
+def _pool(graph: Graph, leaf: nn.AdaptiveAvgPool2d, node: fx.Node, x: str) -> str:
     if leaf.output_size not in (1, (1, 1)):
         raise _unknown(f"AdaptiveAvgPool2d({leaf.output_size})", str(node.target))
     return graph.add("GlobalAveragePool", [x], node.name, (*graph.shapes[x][:2], 1, 1))
 
 
-def _flatten(graph: _Graph, leaf: nn.Flatten, node: fx.Node, x: str) -> str:
+def _flatten(graph: Graph, leaf: nn.Flatten, node: fx.Node, x: str) -> str:
     if (leaf.start_dim, leaf.end_dim) != (1, -1):
         raise _unknown(f"Flatten({leaf.start_dim}, {leaf.end_dim})", str(node.target))
     return graph.add("Flatten", [x], node.name, (1, math.prod(graph.shapes[x][1:])), axis=1)
@@ -221,17 +246,17 @@ def _pair(value: int | tuple[int, int]) -> list[int]:
     return [value, value] if isinstance(value, int) else list(value)
 
 
-def _same(graph: _Graph, leaf: nn.Module, node: fx.Node, x: str) -> str:
+def _same(graph: Graph, leaf: nn.Module, node: fx.Node, x: str) -> str:
     return x
 
 
-def _relu6(graph: _Graph, leaf: nn.ReLU6, node: fx.Node, x: str) -> str:
+def _relu6(graph: Graph, leaf: nn.ReLU6, node: fx.Node, x: str) -> str:
     bounds = [graph.weight(f"{node.name}.{name}", torch.tensor(value)) for name, value in (("min", 0.0), ("max", 6.0))]
     return graph.add("Clip", [x, *bounds], node.name, graph.shapes[x])
 
 
 def _elementwise(kind: str, **attributes: float) -> _Translate:
-    def translate(graph: _Graph, leaf: nn.Module, node: fx.Node, x: str) -> str:
+    def translate(graph: Graph, leaf: nn.Module, node: fx.Node, x: str) -> str:
         return graph.add(kind, [x], node.name, graph.shapes[x], **attributes)
 
     return translate
@@ -241,6 +266,7 @@ _LEAVES: dict[type[nn.Module], _Translate] = {
     nn.Conv2d: _conv,
     nn.BatchNorm2d: _batch_norm,
     nn.Linear: _linear,
+    **TOKEN_LEAVES,
     nn.AdaptiveAvgPool2d: _pool,
     nn.AvgPool2d: _average_pool,
     nn.MaxPool2d: _max_pool,
@@ -257,4 +283,5 @@ _LEAVES: dict[type[nn.Module], _Translate] = {
 
 def _unknown(what: str, where: str) -> UserError:
     known = ", ".join(leaf.__name__ for leaf in _LEAVES)
-    return UserError(f"{what} cannot be converted to ONNX", key=where, hint=f"Known: {known}, + and * of two tensors")
+    hint = f"Known: {known}, {', '.join(CALLS)}, + and * of two tensors"
+    return UserError(f"{what} cannot be converted to ONNX", key=where, hint=hint)

@@ -152,12 +152,14 @@ def combine(tables: Sequence[CostTable], weights: Sequence[float], *, metric: st
 
 @lru_cache(maxsize=64)
 def _elimination_order(scopes: tuple[tuple[int, ...], ...], num_options: tuple[int, ...]) -> tuple[int, ...]:
-    """All genes, next always the one whose slots read the fewest combinations of options together."""
+    """All genes, next always the one whose slots together read the fewest combinations of options, and of these the
+    fewest genes: arrays have at most 64 axes.
+    """
     factors = [frozenset(scope) for scope in scopes]
     joint = {gene: frozenset().union(*(f for f in factors if gene in f)) for gene in range(len(num_options))}
     order: list[int] = []
     while joint:
-        gene = min(joint, key=lambda g: math.prod(num_options[other] for other in joint[g]))
+        gene = min(joint, key=lambda g: (math.prod(num_options[other] for other in joint[g]), len(joint[g])))
         order.append(gene)
         left = joint.pop(gene) - {gene}
         factors = [f for f in factors if gene not in f] + [left]

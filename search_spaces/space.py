@@ -173,6 +173,10 @@ class SearchSpace:
             self._networks[architecture] = self._look_up(row) if "_operator_numbers" in vars(self) else self._build(row)
         return self._networks[architecture]
 
+    def fits_any_resolution(self, architecture: Architecture) -> bool:
+        """Whether the layers of this network run on images of other sizes as well."""
+        return all(operator.fits_any_resolution for _, operator in self.network(architecture))
+
     def _build(self, row: NDArray[np.int64]) -> list[tuple[str, Operator]]:
         values = self.genome.decode(row[None])[0].values
         flat: dict[str, Any] = {}

@@ -48,6 +48,10 @@ class Supernet(nn.Module):
             x_BCHW = self.slots[name](x_BCHW, operator)
         return x_BCHW
 
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that optimisers leave alone besides biases and norms (timm asks for them)."""
+        return {name for name, _ in self.named_parameters() if name.endswith(".places")}
+
     @torch.no_grad()
     def extract(self, architecture: Architecture, *, share: bool = False) -> fx.GraphModule:
         """The subnet alone, as a GraphModule of torch.nn layers, in the mode of the supernet.

@@ -77,7 +77,8 @@ class StepCosts:
             backward -= again * (2 * through[shared.num - 1] - through[0])
         teacher = 0
         if phase.settings.distillation == "teacher":
-            teacher = sum(self._teacher(r) for r in {subnet.architecture.resolution for subnet in subnets})
+            sides = {self.teacher_resolution or subnet.architecture.resolution for subnet in subnets}
+            teacher = sum(self._teacher(side) for side in sides)
         return Macs(
             forward * self.batch_size,
             backward * self.batch_size,
@@ -100,6 +101,12 @@ class StepCosts:
         largest, costs = self._teacher_network
         architecture = Architecture({**largest.values, "resolution": resolution})
         return int(costs.evaluate(costs.genome.encode([architecture]))[0])
+
+    @cached_property
+    def teacher_resolution(self) -> int | None:
+        """The resolution of the teacher where it takes no other, as transformers do; None if it takes any."""
+        largest, _ = self._teacher_network
+        return None if (self.teacher_space or self.space).fits_any_resolution(largest) else largest.resolution
 
     @cached_property
     def _teacher_network(self) -> tuple[Architecture, CostTable]:

@@ -39,6 +39,8 @@ class StepSettings:
     mixing: Mixing | None = None
     class_weights: Tensor | None = None
     losses: Losses = field(default_factory=Losses)
+    teacher_resolution: int | None = None
+    """The only one that the teacher takes, if it does not take all."""
 
     @contextmanager
     def forward_context(self, device: torch.device) -> Iterator[None]:
@@ -89,7 +91,8 @@ def accumulate_gradients(
 
     `x_BCHW` is this process's share. BN statistics are those of a micro-batch, so the result does not depend on
     the number of processes (up to the rounding of sums). Distillation sees the same images: a teacher at the
-    student's resolution, the largest subnet of the step at its own. `weights` multiply the gradients of the subnets.
+    student's resolution (at its own if it takes no other), the largest subnet of the step at its own. `weights`
+    multiply the gradients of the subnets.
     """
     losses = torch.zeros(len(subnets), device=x_BCHW.device)
     parameters = list(supernet.parameters())
@@ -219,6 +222,7 @@ class _SoftTargets:
         self.cache: dict[int, Tensor] = {}
 
     def at(self, resolution: int) -> Tensor:
+        resolution = self.settings.teacher_resolution or resolution
         if resolution not in self.cache:
             view, dtype = self.views.at(resolution), self.settings.autocast
             with torch.no_grad(), torch.autocast(view.device.type, dtype=dtype, enabled=dtype is not None):

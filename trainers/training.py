@@ -142,9 +142,9 @@ def _train(config: TrainingConfig, run: Path, world: World) -> None:
                     state.begin_phase(phase, writes=world.is_first)
                     world.barrier()
                     state.load_teacher(phase)
-                    step_settings = _step_settings(config, phase, state, world, data)
+                    step_settings = _step_settings(config, phase, state, world, data, costs)
                 elif step == start:
-                    step_settings = _step_settings(config, phase, state, world, data)
+                    step_settings = _step_settings(config, phase, state, world, data, costs)
                 ledger.mark("pauses")
 
                 lr = set_learning_rate(state.scheduler, phase, step)
@@ -307,7 +307,7 @@ def _check_finite(state: TrainingState, log: RunLog, step: int) -> None:
 
 
 def _step_settings(
-    config: TrainingConfig, phase: Phase, state: TrainingState, world: World, data: ImageData
+    config: TrainingConfig, phase: Phase, state: TrainingState, world: World, data: ImageData, costs: StepCosts
 ) -> StepSettings:
     settings = config.train
     weights = None
@@ -325,6 +325,7 @@ def _step_settings(
         mixing=None if settings.mixing is None else Mixing(settings.mixing, data.num_classes, config.seed),
         class_weights=weights,
         losses=Losses.compiled() if settings.compile else Losses(),
+        teacher_resolution=costs.teacher_resolution,
     )
 
 

@@ -16,16 +16,26 @@ from search_spaces.elastic.convolution import ElasticConvBlock, ElasticResidualC
 from search_spaces.elastic.heads import ElasticClassifier, ElasticPoolClassifier, ElasticPoolConv
 from search_spaces.elastic.inverted_residual import ElasticMBConv
 from search_spaces.elastic.pooling import ElasticMaxPool
+from search_spaces.elastic.transformer import (
+    ElasticAttention,
+    ElasticMLP,
+    ElasticPatchEmbedding,
+    ElasticTokenClassifier,
+)
 from search_spaces.operators import (
+    MLP,
+    Attention,
     Bottleneck,
     Classifier,
     Conv,
     MaxPool,
     MBConv,
     Operator,
+    PatchEmbedding,
     PoolClassifier,
     PoolConv,
     ResidualConv,
+    TokenClassifier,
 )
 
 __all__ = ["ELASTIC", "ElasticBlock"]
@@ -39,4 +49,8 @@ ELASTIC: dict[type[Operator], Callable[[Any], ElasticBlock]] = {
     PoolConv: ElasticPoolConv,
     Classifier: ElasticClassifier,
     PoolClassifier: ElasticPoolClassifier,
+    PatchEmbedding: ElasticPatchEmbedding,
+    Attention: ElasticAttention,
+    MLP: ElasticMLP,
+    TokenClassifier: ElasticTokenClassifier,
 }

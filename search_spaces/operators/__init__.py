@@ -16,12 +16,15 @@ from search_spaces.operators.convolution import Conv, ResidualConv
 from search_spaces.operators.heads import Classifier, PoolClassifier, PoolConv
 from search_spaces.operators.inverted_residual import MBConv
 from search_spaces.operators.pooling import MaxPool
+from search_spaces.operators.transformer import MLP, Attention, PatchEmbedding, TokenClassifier, useful_rank
 
 __all__ = [
     "BIAS_BYTES",
     "METRICS",
+    "MLP",
     "NORM_EPS",
     "WEIGHT_BYTES",
+    "Attention",
     "Bottleneck",
     "Classifier",
     "Conv",
@@ -29,10 +32,13 @@ __all__ = [
     "MaxPool",
     "Number",
     "Operator",
+    "PatchEmbedding",
     "PoolClassifier",
     "PoolConv",
     "ResidualConv",
+    "TokenClassifier",
     "check_dtype",
     "make_divisible",
     "output_side",
+    "useful_rank",
 ]

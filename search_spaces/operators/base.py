@@ -54,6 +54,8 @@ class Operator:
     """What one slot computes. `resolution` is the side of the square input map in pixels."""
 
     kind: ClassVar[str]
+    #: whether its layers are the same on inputs of other sizes
+    fits_any_resolution: ClassVar[bool] = True
 
     in_channels: Number
     out_channels: Number
@@ -68,8 +70,13 @@ class Operator:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(C, H, W) of one input, or (C,) where the operator takes vectors."""
+        """(C, H, W) of one input, (C,) where the operator takes vectors, (N, D) where it takes tokens."""
         return (int(self.in_channels), int(self.resolution), int(self.resolution))
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of one output, or (C,)."""
+        return (int(self.out_channels), int(self.output_resolution), int(self.output_resolution))
 
     @property
     def output_resolution(self) -> Number:

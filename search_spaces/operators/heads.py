@@ -51,6 +51,10 @@ class Classifier(Operator):
     def input_shape(self) -> tuple[int, ...]:
         return (int(self.in_channels), 1, 1)
 
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (int(self.out_channels),)
+
     def macs(self) -> Number:
         return self.in_channels * self.out_channels
 

@@ -8,21 +8,26 @@ from typing import Any
 from torch import nn
 
 from search_spaces.operators import (
+    MLP,
+    Attention,
     Bottleneck,
     Classifier,
     Conv,
     MaxPool,
     MBConv,
     Operator,
+    PatchEmbedding,
     PoolClassifier,
     PoolConv,
     ResidualConv,
+    TokenClassifier,
 )
 from search_spaces.plain.bottleneck import PlainBottleneck
 from search_spaces.plain.convolution import PlainConv, PlainResidualConv
 from search_spaces.plain.heads import PlainClassifier, PlainPoolClassifier, PlainPoolConv
 from search_spaces.plain.inverted_residual import PlainMBConv
 from search_spaces.plain.pooling import PlainMaxPool
+from search_spaces.plain.transformer import PlainAttention, PlainMLP, PlainPatchEmbedding, PlainTokenClassifier
 
 PLAIN: dict[type[Operator], Callable[[Any], nn.Module]] = {
     Conv: PlainConv,
@@ -33,4 +38,8 @@ PLAIN: dict[type[Operator], Callable[[Any], nn.Module]] = {
     PoolConv: PlainPoolConv,
     Classifier: PlainClassifier,
     PoolClassifier: PlainPoolClassifier,
+    PatchEmbedding: PlainPatchEmbedding,
+    Attention: PlainAttention,
+    MLP: PlainMLP,
+    TokenClassifier: PlainTokenClassifier,
 }

@@ -44,16 +44,22 @@ def trace(module: nn.Module) -> fx.GraphModule:
 
 
 def initialize(module: nn.Module) -> None:
-    """He initialisation by fan-out for convolutions, ones and zeros for norms, N(0, 0.01) for linear layers."""
+    """He initialisation by fan-out for convolutions, ones and zeros for norms, N(0, 0.01) for linear layers; blocks
+    with an `initialize_weights` draw their own.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels // layer.groups
             nn.init.normal_(layer.weight, 0.0, (2.0 / fan_out) ** 0.5)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.Linear):
+        elif isinstance(layer, nn.Linear) and layer.weight is not None:
             nn.init.normal_(layer.weight, 0.0, 0.01)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    for block in module.modules():
+        if callable(draw := getattr(block, "initialize_weights", None)):
+            draw()
 
 
 def clone_network(network: fx.GraphModule) -> fx.GraphModule:

@@ -21,7 +21,7 @@ from search_spaces.plain.network import trace
 _structures: dict[tuple[Any, ...], fx.GraphModule] = {}
 
 #: fields of operators that change the sizes of layers but not which layers there are; zero means: none
-_SIZES = ("in_channels", "out_channels", "mid_channels", "kernel_size", "se_channels")
+_SIZES = ("in_channels", "out_channels", "mid_channels", "kernel_size", "se_channels", "patch", "heads", "rank")
 
 
 def operator_template(operator: Operator) -> fx.GraphModule:
@@ -32,7 +32,7 @@ def operator_template(operator: Operator) -> fx.GraphModule:
 @lru_cache(maxsize=65536)
 def at_any_resolution(operator: Operator) -> Operator:
     """Equal for operators that are the same layers on images of other sizes."""
-    return replace(operator, resolution=1)
+    return replace(operator, resolution=1) if operator.fits_any_resolution else operator
 
 
 @lru_cache(maxsize=4096)
@@ -51,7 +51,7 @@ def clone_block(operator: Operator, tensors: Mapping[str, Tensor], *, training: 
 def container(block: fx.GraphModule) -> nn.Module:
     """The layers of a block as a part of a larger network, whose own graph says how they are run."""
     module = nn.Module()
-    module._modules = block._modules
+    module._modules, module._parameters = block._modules, block._parameters
     module.training = block.training
     return module
 

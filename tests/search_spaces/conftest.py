@@ -16,8 +16,14 @@ from search_spaces.supernet import Supernet, build_supernet
 NUM_SUBNETS = 50
 
 #: A ResNet made narrow as a whole rounds the options of its widths and expand ratios to the same few channels: its
-#: stages are made narrow instead, and its stem stays as it is.
-NARROWED = {"ofa_resnet50": {"widths": [64, 80, 112, 160]}}
+#: stages are made narrow instead, and its stem stays as it is. Transformers have no width multiplier.
+NARROWED: dict[str, dict[str, object]] = {
+    "ofa_resnet50": {"widths": [64, 80, 112, 160]},
+    "autoformer_tiny": {"embed": [24, 32, 48], "head_dim": 8},
+    "autoformer_small": {"embed": [24, 32, 40], "head_dim": 8},
+    "autoformer_base": {"embed": [24, 32, 40], "head_dim": 4},
+    "mcuformer": {"resolution": [48], "patch": [8, 12, 16], "embed": [24, 32, 40], "head_dim": 8},
+}
 
 
 def small_space(name: str) -> SearchSpace:

@@ -44,6 +44,17 @@ SPACES: dict[str, dict[str, Any]] = {
         "strides": [1, 2],
         "base_depths": [1, 1],
     },
+    "vision_transformer": {
+        "name": "vit_nano",
+        "resolution": [16, 24],
+        "patch": [4, 8],
+        "embed": [16, 24],
+        "depth": [1, 2],
+        "heads": [1, 2],
+        "mlp": [1, 2],
+        "head_dim": 8,
+        "class_token": True,
+    },
 }
 
 

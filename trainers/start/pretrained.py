@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from search_spaces.operators import Bottleneck, MBConv, Operator
 from search_spaces.supernet import Supernet
 from trainers.checkpoints.store import read_tensors
 from trainers.start.pretrained_names import Block, Published, read_structure
+from trainers.start.transformers import NAMING, factorize, is_transformer, transformer_tensors
 
 _STAGE = re.compile(r"stage(\d+)_block(\d+)")
 #: our slot -> the layers of a published network that belong in it, by family; first the slots all families have
@@ -86,6 +87,8 @@ def load_pretrained(supernet: Supernet, path: Path) -> StartReport:
     Raises `UserError` if the file is no checkpoint, is of no known naming, or if no layer of it fits.
     """
     tensors = read_weights_file(path)
+    if is_transformer(tensors) or supernet.space.family == "vision_transformer":
+        return _load_transformer(supernet, tensors, path)
     published = read_structure(tensors)
     if published is None:
         raise UserError(
@@ -93,8 +96,7 @@ def load_pretrained(supernet: Supernet, path: Path) -> StartReport:
             file=path,
             hint=f"MBConv networks and ResNets of timm and torchvision are; its first name: {next(iter(tensors))}",
         )
-    if bad := [name for name, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]:
-        raise UserError("numbers that are not finite (NaN or infinity)", file=path, key=bad[0])
+    _check_finite(tensors, path)
     report = StartReport(str(path), file_digest(path), published.naming)
     (largest,) = supernet.space.decode(supernet.space.largest())
     used: set[int] = set()
@@ -114,15 +116,41 @@ def load_pretrained(supernet: Supernet, path: Path) -> StartReport:
         if not block and _is_deeper(slot, operator, published):
             _silence(supernet, slot, operator, report)
     if not report.params["loaded"]:
-        raise UserError(
-            f"no layer of this file ({published.naming}) fits the space {supernet.space.name}",
-            file=path,
-            key="train.init.file",
-            hint="Leave train.init out, or take a checkpoint of the space's own kind of network",
-        )
+        raise _nothing_fits(published.naming, supernet, path)
     supernet.sort_channels()
     report.unused = published.unknown + _left_over(published, used)
     return report
+
+
+def _load_transformer(supernet: Supernet, tensors: Mapping[str, Tensor], path: Path) -> StartReport:
+    if not is_transformer(tensors) or supernet.space.family != "vision_transformer":
+        raise _nothing_fits(NAMING if is_transformer(tensors) else "no vision transformer", supernet, path)
+    _check_finite(tensors, path)
+    found = transformer_tensors(tensors, supernet, path)
+    report = StartReport(str(path), file_digest(path), NAMING)
+    for name, tensor in supernet.slots.state_dict(keep_vars=True).items():
+        taken = found.get(name)
+        if taken is not None:
+            tensor.copy_(taken)
+        if ".factor_" not in name:
+            _count(report, name, tensor, taken=0 if taken is None else tensor.numel(), whole=taken is not None)
+    supernet.sort_channels()
+    report.params["loaded"] += factorize(supernet)
+    return report
+
+
+def _nothing_fits(naming: str, supernet: Supernet, path: Path) -> UserError:
+    return UserError(
+        f"no layer of this file ({naming}) fits the space {supernet.space.name}",
+        file=path,
+        key="train.init.file",
+        hint="Leave train.init out, or take a checkpoint of the space's own kind of network",
+    )
+
+
+def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    if bad := [name for name, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]:
+        raise UserError("numbers that are not finite (NaN or infinity)", file=path, key=bad[0])
 
 
 def _block_for(slot: str, operator: Operator, family: str, published: Published) -> Block:

@@ -12,18 +12,20 @@ from torch.autograd.function import once_differentiable
 from search_spaces.elastic.functional.gradients import adds_in_place, gradient_target, trains_in_float32
 
 
-def prefix_linear(x_BC: Tensor, weight: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
-    """Linear layer by the first `out_features` rows and the first C columns of `weight`."""
-    if trains_in_float32(x_BC, weight):
-        y: Tensor = _PrefixLinear.apply(x_BC, weight, bias, out_features, adds_in_place())
+def prefix_linear(x: Tensor, weight: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
+    """Linear layer over the last dimension of `x` (..., C), by the first `out_features` rows and the first C columns of
+    `weight`.
+    """
+    if trains_in_float32(x, weight):
+        y: Tensor = _PrefixLinear.apply(x, weight, bias, out_features, adds_in_place())
         return y
-    return F.linear(x_BC, weight[:out_features, : x_BC.shape[1]], None if bias is None else bias[:out_features])
+    return F.linear(x, weight[:out_features, : x.shape[-1]], None if bias is None else bias[:out_features])
 
 
 class _PrefixLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, out_features: int, in_place: bool) -> Tensor:
-        prefix = weight[:out_features, : x.shape[1]]
+        prefix = weight[:out_features, : x.shape[-1]]
         ctx.save_for_backward(x, prefix)
         ctx.weight, ctx.bias, ctx.in_place = weight, bias, in_place
         return F.linear(x, prefix, None if bias is None else bias[:out_features])
@@ -36,8 +38,8 @@ class _PrefixLinear(torch.autograd.Function):
         weight_gradient = bias_gradient = None
         if for_weight:
             target, weight_gradient = gradient_target(ctx.weight, in_place=ctx.in_place)
-            target[: len(prefix), : x.shape[1]].addmm_(gradient.t(), x)
+            target[: len(prefix), : x.shape[-1]].addmm_(gradient.flatten(0, -2).t(), x.flatten(0, -2))
         if for_bias:
             target, bias_gradient = gradient_target(ctx.bias, in_place=ctx.in_place)
-            target[: len(prefix)].add_(gradient.sum(dim=0))
+            target[: len(prefix)].add_(gradient.flatten(0, -2).sum(dim=0))
         return gradient @ prefix if for_x else None, weight_gradient, bias_gradient, None, None

@@ -1,0 +1,126 @@
+"""Checkpoints of timm's vision transformers in the largest subnet, and low-rank layers that start from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from search_spaces import get_space
+from search_spaces.common.errors import UserError
+from search_spaces.supernet import build_supernet
+from trainers.start.pretrained import load_pretrained
+
+SPACE: dict[str, Any] = {
+    "name": "vit_nano",
+    "resolution": [32],
+    "patch": [8, 16],
+    "embed": [32, 48],
+    "depth": [2, 3],
+    "heads": [2, 3],
+    "mlp": [2, 4],
+    "attention_rank": [0.5, 1],
+    "mlp_rank": [0.5, 1],
+    "head_dim": 16,
+    "class_token": True,
+}
+
+
+def timm_network(**changes: Any) -> VisionTransformer:
+    torch.manual_seed(0)
+    settings = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3, "num_classes": 5}
+    network = VisionTransformer(**settings | changes).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return network
+
+
+def saved(network: torch.nn.Module, folder: Path) -> Path:
+    path = folder / "published.safetensors"
+    safetensors.torch.save_file(network.state_dict(), str(path))
+    return path
+
+
+@pytest.mark.parametrize("class_token", [True, False])
+@torch.no_grad()
+def test_largest_subnet_computes_what_timm_does(class_token: bool, tmp_path: Path) -> None:
+    changes = {} if class_token else {"class_token": False, "global_pool": "avg", "fc_norm": False}
+    network = timm_network(**changes)
+    space = get_space(SPACE | {"class_token": class_token}, num_classes=5)
+    supernet = build_supernet(space, seed=1).eval()
+    report = load_pretrained(supernet, saved(network, tmp_path))
+    (largest,) = space.decode(space.largest())
+    x = torch.randn(4, 3, 32, 32)
+    expected = network(x)
+    assert expected.std() > 0.05
+    torch.testing.assert_close(supernet(x, largest), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(supernet.extract(largest)(x), expected, rtol=1e-5, atol=1e-5)
+    assert report.params["fresh"] == 0 and not report.fresh and not report.partial
+
+
+@torch.no_grad()
+def test_factors_are_the_best_of_their_rank(tmp_path: Path) -> None:
+    space = get_space(SPACE, num_classes=5)
+    supernet = build_supernet(space, seed=1).eval()
+    load_pretrained(supernet, saved(timm_network(), tmp_path))
+    layer: Any = supernet.slots["block1_mlp"].get_submodule("expand")
+    weight, rank = layer.weight, layer.factor_in.out_features
+    values = torch.linalg.svdvals(weight)
+    for num in (4, rank // 2, rank):
+        product = layer.factor_out.weight[:, :num] @ layer.factor_in.weight[:num]
+        error = torch.linalg.norm(weight - product)
+        torch.testing.assert_close(error, values[num:].square().sum().sqrt(), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_factors_of_full_rank_are_the_dense_layer() -> None:
+    from search_spaces.elastic.tokens import ElasticLinear
+
+    torch.manual_seed(0)
+    layer = ElasticLinear(24, 40, [0, 24])
+    layer.factorize()
+    x = torch.randn(5, 7, 24)
+    torch.testing.assert_close(layer(x, 40, 24), layer(x, 40), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_other_grids_and_classes(tmp_path: Path) -> None:
+    """Images of 48 px have another grid: resized places; 7 classes: a fresh classifier; grey: summed kernels."""
+    path = saved(timm_network(), tmp_path)
+    space = get_space(SPACE | {"resolution": [48]}, num_classes=7, in_channels=1)
+    supernet = build_supernet(space, seed=1).eval()
+    report = load_pretrained(supernet, path)
+    assert sorted(report.fresh) == ["classifier.linear.bias", "classifier.linear.weight"]
+    assert supernet.slots["patches"].places.shape == (37, 48)
+    (architecture,) = space.decode(space.sample(1, np.random.default_rng(0)))
+    assert torch.isfinite(supernet(torch.randn(2, 1, 48, 48), architecture)).all()
+
+
+@pytest.mark.parametrize(
+    ("space", "told"),
+    [
+        ({"embed": [32, 64]}, r"numbers where the largest subnet has .* \(patches"),
+        ({"heads": [2, 4]}, r"\(48, 48\) numbers where the largest subnet has \(64, 48\) \(block1_attention.query"),
+        ({"mlp": [2, 3]}, r"\(192, 48\) numbers where the largest subnet has \(144, 48\) \(block1_mlp.expand"),
+    ],
+)
+def test_a_checkpoint_of_other_widths_is_refused(space: dict[str, Any], told: str, tmp_path: Path) -> None:
+    supernet = build_supernet(get_space(SPACE | space, num_classes=5), seed=1)
+    with pytest.raises(UserError, match=told):
+        load_pretrained(supernet, saved(timm_network(), tmp_path))
+
+
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = saved(timm_network(), tmp_path)
+    digits = build_supernet(get_space({"name": "mobilenet_v3_digits"}, num_classes=5))
+    with pytest.raises(UserError, match=r"no layer of this file \(timm VisionTransformer\) fits the space mob"):
+        load_pretrained(digits, path)
+    safetensors.torch.save_file({"conv.weight": torch.zeros(3)}, str(path))
+    with pytest.raises(UserError, match=r"no layer of this file \(no vision transformer\) fits the space vit_nano"):
+        load_pretrained(build_supernet(get_space(SPACE, num_classes=5)), path)

@@ -1,0 +1,109 @@
+"""Start weights of vision transformers: a checkpoint of timm's `VisionTransformer` (ViT, DeiT) in the largest subnet.
+
+Width, heads and hidden features must be those of the largest subnet; of the blocks, the first ones are taken. Places of
+another grid and patches of another size are resized, as the supernet does it itself. Low-rank layers start as the best
+approximation of the dense ones: the singular value decomposition, the largest values first (Eckart and Young, 1936), so
+that of every rank the first factors are the best.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.common.errors import UserError
+from search_spaces.elastic.tokens import ElasticLinear, places_on_grid, resized_kernel
+from search_spaces.elastic.transformer import ElasticPatchEmbedding
+from search_spaces.supernet import Supernet
+
+NAMING = "timm VisionTransformer"
+
+#: layer of a block, by timm's name -> ours: (slot's ending, layer)
+_LAYERS = {
+    "norm1": ("attention", "norm"),
+    "attn.proj": ("attention", "project"),
+    "norm2": ("mlp", "norm"),
+    "mlp.fc1": ("mlp", "expand"),
+    "mlp.fc2": ("mlp", "contract"),
+}
+
+
+def is_transformer(tensors: Mapping[str, Tensor]) -> bool:
+    return "blocks.0.attn.qkv.weight" in tensors
+
+
+def transformer_tensors(tensors: Mapping[str, Tensor], supernet: Supernet, path: Path) -> dict[str, Tensor]:
+    """The tensors by the names of the supernet's slots. Raises `UserError` where a shape is not that of the largest
+    subnet.
+    """
+    named = {f"{slot}.{layer}.{part}": t for name, t in tensors.items() for slot, layer, part in _ours(name)}
+    for name, tensor in tensors.items():
+        if match := re.fullmatch(r"blocks\.(\d+)\.attn\.qkv\.(weight|bias)", name):
+            for layer, third in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+                named[f"block{int(match[1]) + 1}_attention.{layer}.{match[2]}"] = third
+    embedding = supernet.slots["patches"]
+    assert isinstance(embedding, ElasticPatchEmbedding)
+    if "patch_embed.proj.weight" in tensors:
+        kernel = tensors["patch_embed.proj.weight"]
+        if kernel.ndim == 4 and kernel.shape[1] == 3 and embedding.conv.in_channels == 1:
+            kernel = kernel.sum(dim=1, keepdim=True)  # grey images: the same grey in all channels
+        named["patches.conv.weight"] = resized_kernel(kernel, embedding.conv.smallest)
+    if "pos_embed" in tensors:
+        named["patches.places"] = _places(tensors, embedding, path)
+    wanted = dict(supernet.slots.state_dict())
+    found = {name: named[name] for name in wanted if name in named}
+    for name, tensor in found.items():
+        if name.startswith("classifier.linear"):
+            continue  # other classes: nothing of theirs is ours
+        if tensor.shape != wanted[name].shape:
+            raise UserError(
+                f"{tuple(tensor.shape)} numbers where the largest subnet has {tuple(wanted[name].shape)} ({name})",
+                file=path,
+                key="train.init.file",
+                hint="Width, heads and hidden features of checkpoint and space must agree: see `ofa spaces`",
+            )
+    return {name: tensor for name, tensor in found.items() if tensor.shape == wanted[name].shape}
+
+
+def _ours(name: str) -> list[tuple[str, str, str]]:
+    owner, _, part = name.rpartition(".")
+    if match := re.fullmatch(r"blocks\.(\d+)\.(.+)", owner):
+        slot, layer = _LAYERS.get(match[2], ("", ""))
+        return [(f"block{int(match[1]) + 1}_{slot}", layer, part)] if slot else []
+    single = {"norm": ("classifier", "norm"), "fc_norm": ("classifier", "norm"), "head": ("classifier", "linear")}
+    if name == "patch_embed.proj.bias":
+        return [("patches", "conv", "bias")]
+    return [(*single[owner], part)] if owner in single else []
+
+
+def _places(tensors: Mapping[str, Tensor], embedding: ElasticPatchEmbedding, path: Path) -> Tensor:
+    """Ours hold the class token in the first place."""
+    places = tensors["pos_embed"].flatten(0, -2)
+    token = tensors.get("cls_token")
+    num_before = 1 if token is not None and round((len(places) - 1) ** 0.5) ** 2 == len(places) - 1 else 0
+    grid = round((len(places) - num_before) ** 0.5)
+    if grid**2 != len(places) - num_before:
+        raise UserError(f"{len(places)} places are no square grid", file=path, key="train.init.file")
+    before, rest = places.split([num_before, grid**2])
+    rest = places_on_grid(rest, grid, embedding.grid)
+    if not embedding.class_token:
+        return rest
+    first = torch.zeros(1, rest.shape[1]) if token is None else token.flatten(0, -2)
+    return torch.cat([first + before.sum(dim=0, keepdim=True), rest])
+
+
+@torch.no_grad()
+def factorize(network: nn.Module) -> int:
+    """Give low-rank layers the best factors of the dense layers beside them; how many numbers they are."""
+    count = 0
+    for layer in network.modules():
+        if isinstance(layer, ElasticLinear) and layer.weight is not None and hasattr(layer, "factor_in"):
+            layer.factorize()
+            count += sum(
+                parameter.numel() for part in (layer.factor_in, layer.factor_out) for parameter in part.parameters()
+            )
+    return count
