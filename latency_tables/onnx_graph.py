@@ -26,7 +26,13 @@ IR_VERSION = 10  # the oldest that goes with the opset's contemporaries: read by
 
 Shape = tuple[int, ...]
 
-_FUNCTIONS: dict[Any, str] = {operator.add: "Add", torch.add: "Add", operator.mul: "Mul", torch.mul: "Mul"}
+_FUNCTIONS: dict[Any, str] = {
+    operator.add: "Add",
+    torch.add: "Add",
+    operator.mul: "Mul",
+    torch.mul: "Mul",
+    operator.truediv: "Div",
+}
 
 
 def to_onnx(module: fx.GraphModule, input_shape: tuple[int, ...]) -> onnx.ModelProto:
@@ -104,7 +110,7 @@ class Graph:
         elif node.op in ("call_function", "call_method") and (name := _name(node)) in CALLS:
             self.values[node] = CALLS[name](self, node, self.operand(node, 0))
         elif node.op == "call_function" and node.target in _FUNCTIONS and len(node.args) == 2 and not node.kwargs:
-            pair = [self.operand(node, 0), self.operand(node, 1)]
+            pair = [self.operand(node, 0), self.operand_or_number(node, 1)]
             shape = torch.broadcast_shapes(*(self.shapes[value] for value in pair))
             self.values[node] = self.add(_FUNCTIONS[node.target], pair, node.name, shape)
         else:
@@ -112,6 +118,13 @@ class Graph:
 
     def unknown(self, what: str, where: str) -> UserError:
         return _unknown(what, where)
+
+    def operand_or_number(self, node: fx.Node, index: int) -> str:
+        value, name = node.args[index], f"{node.name}.number"
+        if not isinstance(value, (int, float)):
+            return self.operand(node, index)
+        self.shapes[name] = ()
+        return self.weight(name, torch.tensor(float(value)))
 
     def operand(self, node: fx.Node, index: int) -> str:
         value = node.args[index] if index < len(node.args) else None
@@ -283,5 +296,5 @@ _LEAVES: dict[type[nn.Module], _Translate] = {
 
 def _unknown(what: str, where: str) -> UserError:
     known = ", ".join(leaf.__name__ for leaf in _LEAVES)
-    hint = f"Known: {known}, {', '.join(CALLS)}, + and * of two tensors"
+    hint = f"Known: {known}, {', '.join(CALLS)}, +, * and / of tensors and numbers"
     return UserError(f"{what} cannot be converted to ONNX", key=where, hint=hint)

@@ -75,8 +75,8 @@ def _flatten(graph: Graph, node: fx.Node, x: str) -> str:
 
 
 def _transpose(graph: Graph, node: fx.Node, x: str) -> str:
-    first, second = (int(str(dim)) for dim in node.args[1:])
     order = list(range(len(graph.shapes[x])))
+    first, second = (int(str(dim)) % len(order) for dim in node.args[1:])
     order[first], order[second] = order[second], order[first]
     return graph.add("Transpose", [x], node.name, tuple(graph.shapes[x][dim] for dim in order), perm=order)
 
@@ -114,6 +114,21 @@ def _mean(graph: Graph, node: fx.Node, x: str) -> str:
     return graph.add("ReduceMean", [x, axes], node.name, (graph.shapes[x][0], *graph.shapes[x][2:]), keepdims=0)
 
 
+def _matmul(graph: Graph, node: fx.Node, left: str) -> str:
+    right = graph.operand(node, 1)
+    shape = (*graph.shapes[left][:-1], graph.shapes[right][-1])
+    return graph.add("MatMul", [left, right], node.name, shape)
+
+
+def _sum(graph: Graph, node: fx.Node, x: str) -> str:
+    """`x.sum(dim=-2, keepdim=True)`"""
+    if node.args[1:] or dict(node.kwargs) != {"dim": -2, "keepdim": True}:
+        raise graph.unknown(f"sum{(*node.args[1:], dict(node.kwargs))}", node.name)
+    *outer, _, width = graph.shapes[x]
+    axes = graph.numbers(f"{node.name}.axes", len(outer))
+    return graph.add("ReduceSum", [x, axes], node.name, (*outer, 1, width), keepdims=1)
+
+
 TOKEN_LEAVES: dict[type[nn.Module], Callable[[Graph, Any, fx.Node, str], str]] = {
     nn.LayerNorm: _layer_norm,
     nn.GELU: _gelu,
@@ -128,4 +143,6 @@ CALLS: dict[str, Callable[[Graph, fx.Node, str], str]] = {
     "scaled_dot_product_attention": _attention,
     "getitem": _item,
     "mean": _mean,
+    "matmul": _matmul,
+    "sum": _sum,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -79,6 +80,25 @@ class ElasticLayerNorm(nn.LayerNorm):
         return F.layer_norm(x, (num,), self.weight[:num], self.bias[:num], self.eps)
 
     def slices(self, name: str, num: int) -> Iterator[tuple[str, Tensor]]:
+        yield f"{name}.weight", self.weight[:num]
+        yield f"{name}.bias", self.bias[:num]
+
+
+class ElasticGridConv2d(nn.Conv2d):
+    """Depthwise 3x3 convolution over a square grid of tokens (B, N, D), for as many features as arrive."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features, features, 3, padding=1, groups=features)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        assert self.bias is not None
+        num, side = x_BND.shape[2], math.isqrt(x_BND.shape[1])
+        grid = x_BND.transpose(1, 2).unflatten(2, (side, side))
+        mixed = F.conv2d(grid, self.weight[:num], self.bias[:num], padding=1, groups=num)
+        return mixed.flatten(2).transpose(1, 2)
+
+    def slices(self, name: str, num: int) -> Iterator[tuple[str, Tensor]]:
+        assert self.bias is not None
         yield f"{name}.weight", self.weight[:num]
         yield f"{name}.bias", self.bias[:num]
 

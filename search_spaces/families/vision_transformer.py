@@ -9,7 +9,7 @@ The embedding is one width for the whole network, so that every slot reads it; h
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
@@ -21,6 +21,8 @@ from search_spaces.genome import Choice, Gene, Genome
 from search_spaces.operators import MLP, Attention, PatchEmbedding, TokenClassifier, useful_rank
 from search_spaces.space import Choices, Slot
 
+#: how a block mixes its tokens
+Form = Literal["softmax", "linear", "convolution"]
 #: part of a dense layer's weights that two factors may take; 1: dense
 Share = Annotated[float, pydantic.Field(gt=0, le=1)]
 
@@ -30,13 +32,15 @@ class VisionTransformerSettings(Settings):
 
     `patch` must divide every `resolution`; `mlp` is the hidden width in parts of the embedding; `attention_rank` and
     `mlp_rank` say how many of a dense layer's weights its two factors take (1: it is dense, as it is wherever factors
-    would save nothing). Without `class_token`, the mean over all tokens is classified.
+    would save nothing). `attention` says how blocks may mix tokens: `softmax` and `linear` attention, or a depthwise
+    `convolution`, which has neither heads nor rank. Without `class_token`, the mean over all tokens is classified.
     """
 
     resolution: tuple[Side, ...] = (224,)
     patch: tuple[Positive, ...] = (16,)
     embed: tuple[Positive, ...] = (192, 216, 240)
     depth: tuple[Positive, ...] = (12, 13, 14)
+    attention: tuple[Form, ...] = ("softmax",)
     heads: tuple[Positive, ...] = (3, 4)
     mlp: tuple[Factor, ...] = (3.5, 4)
     attention_rank: tuple[Share, ...] = (1,)
@@ -61,6 +65,10 @@ class VisionTransformerSettings(Settings):
             for side in self.resolution:
                 if side % patch:
                     raise ValueError(f"patch must divide resolution: patches of {patch} px do not fill {side} px")
+        if len(set(self.attention)) != len(self.attention) or not self.attention:
+            raise ValueError("attention must be one or more forms, without repeats")
+        if "convolution" in self.attention and self.class_token:
+            raise ValueError("attention: a convolution has no place for a class token: set class_token: false")
         return self
 
 
@@ -74,9 +82,15 @@ def _genome(s: VisionTransformerSettings) -> Genome:
     genes = [Gene.simple(name, getattr(s, name)) for name in ("resolution", "patch", "embed", "depth")]
     for block in range(max(s.depth)):
         deeper = tuple(depth for depth in s.depth if depth > block)
-        for group in ("heads", "attention_rank", "mlp", "mlp_rank"):
+        attends = tuple(form for form in s.attention if form != "convolution")
+        for group in ("attention", "heads", "attention_rank", "mlp", "mlp_rank"):
             always = len(deeper) == len(s.depth)
-            choices.append(Choice(group, block) if always else Choice(group, block, "depth", deeper))
+            choice = Choice(group, block) if always else Choice(group, block, "depth", deeper)
+            if group in ("heads", "attention_rank") and len(attends) < len(s.attention):
+                if not attends:
+                    continue
+                choice = Choice(group, block, f"attention.{block}", attends)
+            choices.append(choice)
             genes.append(Gene.simple(f"{group}.{block}", getattr(s, group)))
     return Genome(choices, genes)
 
@@ -89,9 +103,10 @@ def _slots(s: VisionTransformerSettings, num_classes: int, in_channels: int) -> 
         present = {} if always else {"present": partial(_deep, block)}
         depth = () if always else ("depth",)
         attention = partial(_attention, block, s.head_dim, s.class_token)
+        heads = (f"heads.{block}", f"attention_rank.{block}") if set(s.attention) != {"convolution"} else ()
         mlp = partial(_mlp, block, s.class_token)
         name = f"block{block + 1}"
-        reads = (*grid, f"heads.{block}", f"attention_rank.{block}", *depth)
+        reads = (*grid, f"attention.{block}", *heads, *depth)
         slots.append(Slot(f"{name}_attention", reads, attention, **present))
         reads = (*grid, f"mlp.{block}", f"mlp_rank.{block}", *depth)
         slots.append(Slot(f"{name}_mlp", reads, mlp, **present))
@@ -103,6 +118,12 @@ def _deep(block: int, choices: Choices) -> Any:
     return choices["depth"] > block
 
 
+def _whole(values: Any) -> Any:
+    """An int, or an array of them."""
+    values = np.asarray(values).astype(np.int64)
+    return int(values) if values.ndim == 0 else values
+
+
 def _side(choices: Choices) -> Any:
     return choices["resolution"] // choices["patch"]
 
@@ -112,15 +133,19 @@ def _patches(in_channels: int, class_token: bool, choices: Choices) -> PatchEmbe
 
 
 def _attention(block: int, head_dim: int, class_token: bool, choices: Choices) -> Attention:
-    embed, heads = choices["embed"], choices[f"heads.{block}"]
-    rank = useful_rank(choices[f"attention_rank.{block}"], embed, heads * head_dim)
-    return Attention(embed, embed, _side(choices), class_token, heads, head_dim, rank)
+    """Without heads and rank where the form is a convolution, so that all of these are one operator."""
+    embed, form = choices["embed"], choices[f"attention.{block}"]
+    attends = np.asarray(form) != "convolution"
+    heads, share = (choices.get(f"{group}.{block}") for group in ("heads", "attention_rank"))
+    heads, share = (1 if choice is None else choice for choice in (heads, share))  # switched off
+    rank = _whole(np.where(attends, useful_rank(share, embed, np.asarray(heads) * head_dim), 0))
+    heads = _whole(np.where(attends, heads, 0))
+    return Attention(embed, embed, _side(choices), class_token, form, heads, head_dim, rank)
 
 
 def _mlp(block: int, class_token: bool, choices: Choices) -> MLP:
     embed = choices["embed"]
-    hidden = np.round(embed * np.asarray(choices[f"mlp.{block}"])).astype(np.int64)
-    hidden = int(hidden) if hidden.ndim == 0 else hidden
+    hidden = _whole(np.round(embed * np.asarray(choices[f"mlp.{block}"])))
     return MLP(
         embed, embed, _side(choices), class_token, hidden, useful_rank(choices[f"mlp_rank.{block}"], embed, hidden)
     )

@@ -54,8 +54,6 @@ class Operator:
     """What one slot computes. `resolution` is the side of the square input map in pixels."""
 
     kind: ClassVar[str]
-    #: whether its layers are the same on inputs of other sizes
-    fits_any_resolution: ClassVar[bool] = True
 
     in_channels: Number
     out_channels: Number
@@ -67,6 +65,11 @@ class Operator:
         parts = (getattr(self, field.name) for field in fields(self) if not field.metadata.get("free"))
         text = "-".join(str(int(part) if isinstance(part, (bool, np.integer)) else part) for part in parts)
         return f"{self.kind}-{text}"
+
+    @property
+    def fits_any_resolution(self) -> bool:
+        """Whether its layers are the same on inputs of other sizes."""
+        return True
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ behind the class token where there is one.
 `resolution` is the side of the grid (of the images, for the patch embedding). A `rank` above 0 says that a linear
 layer is two factors through so many features; 0 that it is
 dense. MACs count linear layers, the patch convolution and
-the two products of attention; `flash` holds norms as they are, since they fold into nothing.
+the products of attention; `flash` holds norms as they are, since they fold into nothing.
 
 Memory is that of the naive plan: one buffer per tensor, scores and their softmax in two, so are the hidden features of
 the MLP and their activation; a residual is added in place.
@@ -13,7 +13,7 @@ the MLP and their activation; a residual is added in place.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -66,9 +66,12 @@ class PatchEmbedding(_Tokens):
     """
 
     kind = "patchembedding"
-    fits_any_resolution: ClassVar[bool] = False
 
     patch: Number
+
+    @property
+    def fits_any_resolution(self) -> bool:
+        return False
 
     @property
     def output_resolution(self) -> Number:
@@ -97,36 +100,60 @@ class PatchEmbedding(_Tokens):
         return self.in_channels * self.resolution**2 + self.num_tokens * self.out_channels
 
 
+#: how tokens are mixed; see `Attention`
+FORMS = ("softmax", "linear", "convolution")
+
+
 @dataclass(frozen=True)
 class Attention(_Tokens):
-    """x + project(attention(norm(x))): layer norm, queries, keys and values with biases, softmax attention in `heads`
-    heads of `head_dim` features each, linear layer.
+    """x + mix(norm(x)), where `form` says how tokens are mixed after the layer norm:
+
+    softmax: queries, keys and values with biases in `heads` heads of `head_dim` features each, softmax attention,
+    linear layer. linear: the same with ReLU of queries and keys for a kernel, so that the work grows with the number of
+    tokens and not with its square (https://arxiv.org/abs/2006.16236; the ReLU as in https://arxiv.org/abs/2205.14756).
+    convolution: no attention, but a depthwise 3x3 convolution with bias over the grid, which must have no class token.
     """
 
     kind = "attention"
 
+    form: Any
     heads: Number
     head_dim: Number
     rank: Number
     norm_eps: float = field(default=LAYER_NORM_EPS, metadata={"free": True})
 
     @property
+    def fits_any_resolution(self) -> bool:
+        return bool(self.form != "convolution")
+
+    @property
     def features(self) -> Number:
         """Those of all heads together."""
         return self.heads * self.head_dim
 
-    def _layers(self) -> tuple[Number, Number]:
-        """Weights of queries, keys and values, and of the projection."""
-        return (
-            3 * linear_weights(self.in_channels, self.features, self.rank),
-            linear_weights(self.features, self.out_channels, self.rank),
-        )
+    def _mixing(self, softmax: Number, linear: Number, convolution: Number) -> Number:
+        """That of the form."""
+        return np.where(self.form == "softmax", softmax, np.where(self.form == "linear", linear, convolution))
+
+    def _linear_layers(self) -> Number:
+        """Weights of queries, keys, values and projection."""
+        return 4 * linear_weights(self.in_channels, self.features, self.rank)
 
     def macs(self) -> Number:
-        return self.num_tokens * sum(self._layers()) + 2 * self.num_tokens**2 * self.features
+        layers, inner = self.num_tokens * self._linear_layers(), self.num_tokens * self.features
+        return self._mixing(
+            layers + 2 * inner * self.num_tokens,
+            layers + inner * (2 * self.head_dim + 1),
+            9 * self.num_tokens * self.in_channels,
+        )
 
     def weights(self) -> tuple[Number, Number]:
-        return sum(self._layers()) + 2 * self.in_channels, 3 * self.features + self.out_channels
+        layers, norm = self._linear_layers(), 2 * self.in_channels
+        biases = 3 * self.features + self.out_channels
+        return (
+            norm + self._mixing(layers, layers, 9 * self.in_channels),
+            self._mixing(biases, biases, self.in_channels),
+        )
 
     def params(self) -> Number:
         weights, biases = self.weights()
@@ -135,13 +162,17 @@ class Attention(_Tokens):
     def peak_elements(self) -> Number:
         x, inner, factor = (self.num_tokens * size for size in (self.in_channels, self.features, self.rank))
         scores = self.heads * self.num_tokens**2
-        return _largest(
-            2 * x + 3 * inner + factor,  # norm, queries, keys and values
-            x + 3 * inner + scores,
-            x + inner + 2 * scores,  # values, scores and their softmax
-            x + inner + np.where(self.rank > 0, factor, x),
-            2 * x + factor,
+        context, sums = self.features * self.head_dim, self.heads * self.num_tokens
+        softmax = _largest(x + 3 * inner + scores, x + inner + 2 * scores)  # the latter: with values only
+        linear = _largest(
+            x + 3 * inner + context,
+            x + 2 * inner + context + self.features,  # sums of keys; queries times context
+            x + 2 * inner + self.features + sums,
         )
+        linear_layers = _largest(
+            2 * x + 3 * inner + factor, x + inner + np.where(self.rank > 0, factor, x), 2 * x + factor
+        )
+        return self._mixing(_largest(linear_layers, softmax), _largest(linear_layers, linear), 3 * x)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from search_spaces.operators import MLP, Attention, PatchEmbedding, TokenClassifier
 
+#: keeps a query without any key from dividing by zero
+LINEAR_ATTENTION_EPS = 1e-6
+
 
 class PlainLowRank(nn.Module):
     """A linear layer as two factors through `rank` features."""
@@ -54,24 +57,46 @@ class PlainPatchEmbedding(TransformerBlock):
 
 
 class PlainAttention(TransformerBlock):
-    """Layer norm, softmax attention, residual."""
+    """Layer norm, softmax or linear attention, or a depthwise convolution; residual."""
 
     def __init__(self, op: Attention) -> None:
         super().__init__()
-        self.head_dim = op.head_dim
+        self.form, self.head_dim, self.side = op.form, op.head_dim, op.resolution
         self.norm = nn.LayerNorm(op.in_channels, op.norm_eps)
+        if op.form == "convolution":
+            self.mix = nn.Conv2d(op.in_channels, op.in_channels, 3, padding=1, groups=op.in_channels)
+            return
         self.query = linear(op.in_channels, op.features, op.rank)
         self.key = linear(op.in_channels, op.features, op.rank)
         self.value = linear(op.in_channels, op.features, op.rank)
+        if op.form == "linear":
+            self.query_act, self.key_act = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
         self.project = linear(op.features, op.out_channels, op.rank)
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm(x)
-        query, key, value = (layer(normed) for layer in (self.query, self.key, self.value))
-        query, key, value = (part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for part in (query, key, value))
-        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        out: Tensor = x + self.project(mixed)
+        out: Tensor = x + (self._convolve(normed) if self.form == "convolution" else self._attend(normed))
         return out
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.mix(x.transpose(1, 2).unflatten(2, (-1, self.side)))
+        return mixed.flatten(2).transpose(1, 2)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        query, key, value = (layer(x) for layer in (self.query, self.key, self.value))
+        if self.form == "linear":
+            query, key = self.query_act(query), self.key_act(key)
+        query, key, value = (part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for part in (query, key, value))
+        attention = linear_attention if self.form == "linear" else F.scaled_dot_product_attention
+        out: Tensor = self.project(attention(query, key, value).transpose(1, 2).flatten(2))
+        return out
+
+
+def linear_attention(query_BHND: Tensor, key_BHND: Tensor, value_BHND: Tensor) -> Tensor:
+    """Means of the values (B, H, N, D), weighted by the products of non-negative queries and keys."""
+    context = key_BHND.transpose(-2, -1) @ value_BHND
+    total = key_BHND.sum(dim=-2, keepdim=True).transpose(-2, -1)
+    return (query_BHND @ context) / (query_BHND @ total + LINEAR_ATTENTION_EPS)
 
 
 class PlainMLP(TransformerBlock):

@@ -51,7 +51,6 @@ SPACES = {
         "heads": [2],
         "mlp": [2],
         "head_dim": 8,
-        "class_token": True,
     },
 }
 

@@ -53,7 +53,6 @@ SPACES: dict[str, dict[str, Any]] = {
         "heads": [1, 2],
         "mlp": [1, 2],
         "head_dim": 8,
-        "class_token": True,
     },
 }
 

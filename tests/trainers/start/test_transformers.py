@@ -27,6 +27,7 @@ SPACE: dict[str, Any] = {
     "attention_rank": [0.5, 1],
     "mlp_rank": [0.5, 1],
     "head_dim": 16,
+    "attention": ["softmax", "linear"],
     "class_token": True,
 }
 
@@ -52,7 +53,8 @@ def saved(network: torch.nn.Module, folder: Path) -> Path:
 def test_largest_subnet_computes_what_timm_does(class_token: bool, tmp_path: Path) -> None:
     changes = {} if class_token else {"class_token": False, "global_pool": "avg", "fc_norm": False}
     network = timm_network(**changes)
-    space = get_space(SPACE | {"class_token": class_token}, num_classes=5)
+    forms = {"attention": ["softmax"]}
+    space = get_space(SPACE | {"class_token": class_token} | forms, num_classes=5)
     supernet = build_supernet(space, seed=1).eval()
     report = load_pretrained(supernet, saved(network, tmp_path))
     (largest,) = space.decode(space.largest())
