@@ -93,7 +93,7 @@ def check_devices(config: RunConfig) -> None:
 
 def check_budgets(config: RunConfig, space: SearchSpace, tables: dict[str, LatencyTable]) -> None:
     """Raise `Infeasible` for a budget that no network keeps; limits without a table yet are left out."""
-    costs: dict[str, CostTable] = all_costs(space, tables, dtype=config.search.dtype)
+    costs: dict[str, CostTable] = all_costs(space, tables, dtype=config.search.dtype, plan=config.search.memory_plan)
     budgets: list[ResolvedBudget] = []
     for budget in config.search.parsed_budgets():
         known = {

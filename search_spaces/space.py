@@ -16,7 +16,7 @@ from search_spaces.common.files import digest
 from search_spaces.common.units import METRICS as UNITS
 from search_spaces.costs import CostTable
 from search_spaces.genome import Gene, Genome, Population
-from search_spaces.operators import METRICS, Operator, check_dtype
+from search_spaces.operators import METRICS, Operator, check_dtype, check_plan
 
 #: {choice name: value, or array of values}: what a slot sees of an architecture
 Choices = Mapping[str, Any]
@@ -237,12 +237,17 @@ class SearchSpace:
 
     # -- costs ---------------------------------------------------------------------------------------------------------
 
-    def cost(self, metric: str, dtype: str = "float32") -> CostTable:
-        """An exact cost: `macs`, `params`, `peak_memory` or `flash` (bytes for `dtype` float32, float16 or int8)."""
+    def cost(self, metric: str, dtype: str = "float32", *, plan: str = "naive") -> CostTable:
+        """An exact cost: `macs`, `params`, `peak_memory` or `flash` (bytes for `dtype` float32, float16 or int8).
+
+        `plan` is how memory is used, for `peak_memory`: `naive`, a buffer for every tensor; or `overwriting`, where
+        transformer blocks write over their input token by token.
+        """
         if metric not in METRICS:
             raise unknown_name("exact cost", metric, METRICS)
         formula, reduce = METRICS[metric]
         check_dtype(dtype)
+        check_plan(plan)
         tables = []
         for slot in self.slots:
             genes = self.slot_genes(slot)
@@ -252,7 +257,7 @@ class SearchSpace:
                 values = self.genome.option_values(choice)
                 axis = genes.index(self.genome.driver[choice])
                 choices[choice] = values.reshape([-1 if i == axis else 1 for i in range(len(genes))])
-            value = formula(slot.operator(choices), dtype)
+            value = formula(slot.operator(choices), dtype, plan)
             tables.append(np.where(slot.present(choices), np.broadcast_to(value, shape), 0).astype(np.float64))
         return self._table(metric, reduce, tables, 0.0)
 

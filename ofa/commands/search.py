@@ -11,6 +11,7 @@ from ofa.console import JsonFlag, emit
 from search_spaces.common.errors import UserError, unknown_name
 
 DTYPES = ("float32", "float16", "int8")
+MEMORY_PLANS = ("naive", "overwriting")
 
 
 def search(
@@ -31,6 +32,7 @@ def search(
     num: Annotated[int, typer.Option("-n", "--num", min=1, help="Candidates to keep.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of a search without a run.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32, float16 or int8: for peak_memory and flash.")] = "float32",
+    memory_plan: Annotated[str, typer.Option(help="naive or overwriting: for peak_memory.")] = "naive",
     explain: Annotated[bool, typer.Option("--explain", help="Show what every slot of the best network costs.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the best architecture as JSON.")] = None,
     json: JsonFlag = False,
@@ -57,10 +59,14 @@ def search(
 
         if dtype not in DTYPES:
             raise unknown_name("dtype", dtype, DTYPES, key="--dtype")
+        if memory_plan not in MEMORY_PLANS:
+            raise unknown_name("memory plan", memory_plan, MEMORY_PLANS, key="--memory-plan")
         if accuracy is None:
             raise UserError("give a run folder, or a predictor to search with", key="--accuracy")
         tables = [Path(path) for text in device or [] for path in text.split(",") if path]
-        facts = search_offline(accuracy, tables, limits or [], space=space, num=num, seed=seed, dtype=dtype)
+        facts = search_offline(
+            accuracy, tables, limits or [], space=space, num=num, seed=seed, dtype=dtype, memory_plan=memory_plan
+        )
         best = facts["candidates"][0]["architecture"]
     if output is not None:
         write_json(output, best)

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 EXACT = ("macs", "params", "peak_memory", "flash")
 
 
-def all_costs(space: SearchSpace, tables: Mapping[str, Table], *, dtype: str = "float32") -> dict[str, CostTable]:
+def all_costs(
+    space: SearchSpace, tables: Mapping[str, Table], *, dtype: str = "float32", plan: str = "naive"
+) -> dict[str, CostTable]:
     """Exact costs by metric, and `latency@DEVICE` for every table; `UserError` for a table of another space.
 
+    `dtype` and memory `plan` are those of `SearchSpace.cost`.
     The slots of all of them read the same genes, so that they can be combined slot by slot.
     """
-    costs = {metric: space.cost(metric, dtype) for metric in EXACT}
+    costs = {metric: space.cost(metric, dtype, plan=plan) for metric in EXACT}
     for device, table in tables.items():
         costs[f"{table.metric}@{device}"] = table.cost(space)
     return dict(zip(costs, align(list(costs.values())), strict=True))

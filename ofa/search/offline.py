@@ -35,6 +35,7 @@ def search_offline(
     num: int = 8,
     seed: int = 0,
     dtype: str = "float32",
+    memory_plan: str = "naive",
 ) -> dict[str, Any]:
     """The `num` best candidates under `limits` (`["latency=5ms"]`), as predicted; without `space`, the predictor's.
 
@@ -46,11 +47,12 @@ def search_offline(
     searched, restricted = _common_space(_space(space, predictor), predictor, _measured(devices))
     with in_file(accuracy):
         predict = predictor.bind(searched)
-    costs = all_costs(searched, devices, dtype=dtype)
+    costs = all_costs(searched, devices, dtype=dtype, plan=memory_plan)
     resolved = resolve(budget, costs)
     settings = SearchSettings.model_validate({"budgets": {budget.name: budget.written}, "candidates": num})
     ranked = search(searched, predict, costs, [resolved], settings, seed=seed)[budget.name]
     architectures = searched.decode(ranked.population)
+    naive = searched.cost("peak_memory", dtype).evaluate(ranked.population)
     return {
         "space": searched.name,
         "restricted": restricted,
@@ -63,6 +65,7 @@ def search_offline(
             for name, table in devices.items()
         },
         "limits": resolved.limits,
+        "memory_plan": memory_plan,
         "algorithm": ranked.algorithm,
         "num_scored": ranked.num_scored,
         "candidates": [
@@ -71,6 +74,7 @@ def search_offline(
                 "architecture": architecture.to_json(),
                 "predicted_accuracy": ranked.prediction.facts(i),
                 "predicted_costs": {name: float(values[i]) for name, values in ranked.costs.items()},
+                "naive_peak_memory": float(naive[i]),
             }
             for i, architecture in enumerate(architectures)
         ],

@@ -19,6 +19,10 @@ class SearchSettings(Settings):
     """The device that a plain `latency` means, where the run has several."""
     dtype: Literal["float32", "float16", "int8"] = "float32"
     """Of activations and weights, for `peak_memory` and `flash`."""
+    memory_plan: Literal["naive", "overwriting"] = "naive"
+    """How a device uses memory, for `peak_memory`: a buffer for every tensor, or transformer blocks that write over
+    their input token by token.
+    """
     algorithm: Literal["auto", "evolution", "exhaustive"] = "auto"
     """`auto` lists the whole space if it has at most `exhaustive_limit` networks."""
     exhaustive_limit: int = pydantic.Field(default=100_000, ge=0)

@@ -60,6 +60,8 @@ class Problem:
         devices = [device.model_dump(mode="json") for device in self.config.devices]
         limits = [asdict(budget) for budget in self.budgets]
         settings = self.config.search.model_dump(mode="json", exclude={"budgets"})
+        if settings["memory_plan"] == "naive":
+            del settings["memory_plan"]  # newer than searches that are done
         facts = [settings, limits, devices, tables, self.space.fingerprint, self.weights_sha256, self.config.seed]
         return digest([_ALGORITHM, predictor_inputs, *facts, *([corrections] if corrections else [])])
 
@@ -72,7 +74,7 @@ def load_problem(run: Path, config: RunConfig, *, budget: Budget | None = None) 
         raise UserError("not a supernet description", file=run / "supernet.json")
     space = SearchSpace.from_description(info["space"], file=run / "supernet.json")
     tables = run_tables(run, [device.name for device in config.devices])
-    costs = all_costs(space, tables, dtype=config.search.dtype)
+    costs = all_costs(space, tables, dtype=config.search.dtype, plan=config.search.memory_plan)
     wanted = (budget,) if budget is not None else config.search.parsed_budgets()
     budgets = tuple(resolve(b, costs, default_device=config.search.device) for b in wanted)
     for resolved in ascending(budgets, costs):

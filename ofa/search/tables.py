@@ -41,9 +41,11 @@ def print_candidates(facts: Mapping[str, Any], *, explain: bool = False) -> None
     limits, console = facts["limits"], Console()
     for name, limit in limits.items():
         console.print(f"{name} <= {format_cost(limit, name)}", highlight=False)
-    table = Table("network", "predicted accuracy", *limits)
+    beside = "peak_memory" in limits and facts["memory_plan"] != "naive"  # what a device without this plan would need
+    table = Table("network", "predicted accuracy", *limits, *(["naive plan"] if beside else []))
     for candidate in facts["candidates"]:
         costs = [format_cost(candidate["predicted_costs"][name], name) for name in limits]
+        costs += [format_cost(candidate["naive_peak_memory"], "peak_memory")] if beside else []
         table.add_row(candidate["key"], _accuracy(candidate["predicted_accuracy"]), *costs)
     console.print(table)
     if (published := facts["predictor"]["published"]) is not None:

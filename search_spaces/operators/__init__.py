@@ -2,12 +2,14 @@
 
 from search_spaces.operators.base import (
     BIAS_BYTES,
+    MEMORY_PLANS,
     METRICS,
     NORM_EPS,
     WEIGHT_BYTES,
     Number,
     Operator,
     check_dtype,
+    check_plan,
     make_divisible,
     output_side,
 )
@@ -20,6 +22,7 @@ from search_spaces.operators.transformer import MLP, Attention, PatchEmbedding, 
 
 __all__ = [
     "BIAS_BYTES",
+    "MEMORY_PLANS",
     "METRICS",
     "MLP",
     "NORM_EPS",
@@ -38,6 +41,7 @@ __all__ = [
     "ResidualConv",
     "TokenClassifier",
     "check_dtype",
+    "check_plan",
     "make_divisible",
     "output_side",
     "useful_rank",

@@ -6,7 +6,8 @@ slot are one expression. Conventions:
 macs         multiply-accumulates of convolutions and linear layers (squeeze-excite included), batch 1
 params       learnable numbers, batch-norm scale and shift included
 peak_memory  bytes of activations alive at once, batch 1, naive plan: one buffer per tensor, batch norm folded into
-             the convolution, element-wise work (activation, squeeze-excite scaling, residual addition) in place
+             the convolution, element-wise work (activation, squeeze-excite scaling, residual addition) in place;
+             or under the plan `overwriting`, for which operators have formulas that can work token by token
 flash        bytes of weights as deployed: batch norm folded, weights in `dtype`, biases in the same type (int8:
              32-bit integers)
 """
@@ -35,6 +36,16 @@ def check_dtype(dtype: str) -> str:
     if dtype not in WEIGHT_BYTES:
         raise unknown_name("dtype", dtype, WEIGHT_BYTES)
     return dtype
+
+
+#: how activations are laid out in memory; see `peak_memory` above
+MEMORY_PLANS = ("naive", "overwriting")
+
+
+def check_plan(plan: str) -> str:
+    if plan not in MEMORY_PLANS:
+        raise unknown_name("memory plan", plan, MEMORY_PLANS)
+    return plan
 
 
 def make_divisible(value: Number, divisor: int = 8) -> Number:
@@ -99,18 +110,25 @@ class Operator:
         """Activation elements alive at once under the naive plan."""
         raise NotImplementedError
 
-    def peak_memory(self, dtype: str = "float32") -> Number:
-        return self.peak_elements() * WEIGHT_BYTES[check_dtype(dtype)]
+    def overwriting_elements(self) -> Number:
+        """Activation elements alive at once where outputs overwrite inputs token by token; the naive plan's where an
+        operator has no such form.
+        """
+        return self.peak_elements()
+
+    def peak_memory(self, dtype: str = "float32", plan: str = "naive") -> Number:
+        elements = self.overwriting_elements() if check_plan(plan) == "overwriting" else self.peak_elements()
+        return elements * WEIGHT_BYTES[check_dtype(dtype)]
 
     def flash(self, dtype: str = "float32") -> Number:
         weights, biases = self.weights()
         return weights * WEIGHT_BYTES[check_dtype(dtype)] + biases * BIAS_BYTES[dtype]
 
 
-#: metric -> (formula of one operator, how the slots of a network combine)
-METRICS: dict[str, tuple[Callable[[Operator, str], Number], str]] = {
-    "macs": (lambda operator, dtype: operator.macs(), "sum"),
-    "params": (lambda operator, dtype: operator.params(), "sum"),
-    "flash": (lambda operator, dtype: operator.flash(dtype), "sum"),
-    "peak_memory": (lambda operator, dtype: operator.peak_memory(dtype), "max"),
+#: metric -> (formula of one operator by dtype and memory plan, how the slots of a network combine)
+METRICS: dict[str, tuple[Callable[[Operator, str, str], Number], str]] = {
+    "macs": (lambda operator, dtype, plan: operator.macs(), "sum"),
+    "params": (lambda operator, dtype, plan: operator.params(), "sum"),
+    "flash": (lambda operator, dtype, plan: operator.flash(dtype), "sum"),
+    "peak_memory": (lambda operator, dtype, plan: operator.peak_memory(dtype, plan), "max"),
 }

@@ -6,8 +6,12 @@ layer is two factors through so many features; 0 that it is
 dense. MACs count linear layers, the patch convolution and
 the products of attention; `flash` holds norms as they are, since they fold into nothing.
 
-Memory is that of the naive plan: one buffer per tensor, scores and their softmax in two, so are the hidden features of
-the MLP and their activation; a residual is added in place.
+Under the naive memory plan there is one buffer per tensor, scores and their softmax in two, so are the hidden features
+of the MLP and their activation; a residual is added in place. Under the plan `overwriting`, a block works token by
+token where it can: images are embedded patch by patch; attention keeps its input and all queries, and of one head at
+a time keys and values and the scores of one query; what it mixes overwrites the queries; projection, MLP and residual
+need buffers of one token; a convolution keeps three rows of its input. (So MCUFormer, https://arxiv.org/abs/2310.16898,
+saves memory; the formulas are this project's.)
 """
 
 from __future__ import annotations
@@ -99,6 +103,9 @@ class PatchEmbedding(_Tokens):
     def peak_elements(self) -> Number:
         return self.in_channels * self.resolution**2 + self.num_tokens * self.out_channels
 
+    def overwriting_elements(self) -> Number:
+        return self.num_tokens * self.out_channels + self.in_channels * self.patch**2
+
 
 #: how tokens are mixed; see `Attention`
 FORMS = ("softmax", "linear", "convolution")
@@ -174,6 +181,15 @@ class Attention(_Tokens):
         )
         return self._mixing(_largest(linear_layers, softmax), _largest(linear_layers, linear), 3 * x)
 
+    def overwriting_elements(self) -> Number:
+        x, inner, head = (self.num_tokens * size for size in (self.in_channels, self.features, self.head_dim))
+        token = 2 * self.in_channels + self.rank
+        return self._mixing(
+            x + inner + 2 * head + 2 * self.num_tokens + token,
+            x + inner + 2 * head + self.head_dim**2 + 2 * self.head_dim + token,
+            x + 3 * self.resolution * self.in_channels,
+        )
+
 
 @dataclass(frozen=True)
 class MLP(_Tokens):
@@ -210,6 +226,9 @@ class MLP(_Tokens):
             2 * x + factor,
         )
 
+    def overwriting_elements(self) -> Number:
+        return self.num_tokens * self.in_channels + 2 * self.in_channels + self.mid_channels + self.rank
+
 
 @dataclass(frozen=True)
 class TokenClassifier(_Tokens):
@@ -236,6 +255,9 @@ class TokenClassifier(_Tokens):
 
     def peak_elements(self) -> Number:
         return _largest(2 * self.num_tokens * self.in_channels, self.in_channels + self.out_channels)
+
+    def overwriting_elements(self) -> Number:
+        return (self.num_tokens + 2) * self.in_channels + self.out_channels
 
 
 def _largest(*sums: Number) -> Number:

@@ -107,7 +107,9 @@ def test_evaluate_is_the_reduction_over_the_operators(space, metric, dtype):
     rows = space.sample(40, np.random.default_rng(3))
     formula, reduce = METRICS[metric]
     expected = [
-        {"sum": sum, "max": max}[reduce](formula(operator, dtype) for _, operator in space.network(architecture))
+        {"sum": sum, "max": max}[reduce](
+            formula(operator, dtype, "naive") for _, operator in space.network(architecture)
+        )
         for architecture in space.decode(rows)
     ]
     assert space.cost(metric, dtype).evaluate(rows).tolist() == expected
