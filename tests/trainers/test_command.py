@@ -77,6 +77,11 @@ def test_mistakes_are_one_line(
     assert not list((tmp_path / "run").glob("*.safetensors"))
 
 
+def test_a_config_without_a_recipe_trains_by_the_one_that_won(write_config: Callable[..., Path]) -> None:
+    left_out = load_training_config(write_config(), ["train.recipe=null"])
+    assert left_out == load_training_config(write_config(), ["train.recipe=bounded_jumps"])
+
+
 def test_in_place_distillation_needs_the_largest(write_config: Callable[..., Path]) -> None:
     phases = "train.phases=[{name: a, epochs: 1, distillation: in_place}]"
     with pytest.raises(UserError, match="Set sampling: sandwich"):
