@@ -17,6 +17,7 @@ FAMILIES = {
     "mobilenet_v3": ("search_spaces.families.mobilenet_v3", "MobileNetV3Settings"),
     "proxyless_nas": ("search_spaces.families.proxyless_nas", "ProxylessNASSettings"),
     "resnet": ("search_spaces.families.resnet", "ResNetSettings"),
+    "hybrid": ("search_spaces.families.hybrid", "HybridSettings"),
     "vision_transformer": ("search_spaces.families.vision_transformer", "VisionTransformerSettings"),
 }
 

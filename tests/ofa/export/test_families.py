@@ -36,6 +36,17 @@ SPACES: dict[str, dict[str, Any]] = {
         "strides": [1, 2],
         "base_depths": [1, 1],
     },
+    "hybrid": {
+        "name": "hybrid_nano",
+        "resolution": [18],
+        "depth": [1],
+        "widths": [8, 16],
+        "layers": [1, 2],
+        "embed": [16, 24],
+        "heads": [1, 2],
+        "mlp": [1, 2],
+        "head_dim": 8,
+    },
     "vision_transformer": {
         "name": "vit_nano",
         "resolution": [16],
