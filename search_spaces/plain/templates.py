@@ -69,6 +69,8 @@ def _structure(network: Sequence[tuple[str, Operator]]) -> fx.GraphModule:
     """A traced network without data, of the same structure as `network` but perhaps other sizes."""
     signature = tuple((name, _signature(operator)) for name, operator in network)
     if signature not in _structures:
+        if len(_structures) >= 64:  # half a megabyte each; blocks of several forms make most networks one of their own
+            _structures.clear()
         root = nn.Sequential()
         with torch.device("meta"):
             for name, operator in network:
