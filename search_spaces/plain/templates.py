@@ -93,7 +93,7 @@ def _signature(operator: Operator) -> tuple[Any, ...]:
     values: list[Any] = [operator.kind]
     for field in fields(operator):
         value = getattr(operator, field.name)
-        if field.name != "resolution":
+        if field.name != "resolution" or not operator.fits_any_resolution:
             values.append(bool(value) if field.name in _SIZES else value)
     return tuple(values)
 
