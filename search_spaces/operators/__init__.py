@@ -18,10 +18,11 @@ from search_spaces.operators.convolution import Conv, ResidualConv
 from search_spaces.operators.heads import Classifier, PoolClassifier, PoolConv
 from search_spaces.operators.inverted_residual import MBConv
 from search_spaces.operators.pooling import MaxPool
-from search_spaces.operators.transformer import MLP, Attention, PatchEmbedding, TokenClassifier, useful_rank
+from search_spaces.operators.transformer import FORMS, MLP, Attention, PatchEmbedding, TokenClassifier, useful_rank
 
 __all__ = [
     "BIAS_BYTES",
+    "FORMS",
     "MEMORY_PLANS",
     "METRICS",
     "MLP",

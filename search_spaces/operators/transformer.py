@@ -107,7 +107,7 @@ class PatchEmbedding(_Tokens):
         return self.num_tokens * self.out_channels + self.in_channels * self.patch**2
 
 
-#: how tokens are mixed; see `Attention`
+#: how tokens are mixed, the dearest first; see `Attention`
 FORMS = ("softmax", "linear", "convolution")
 
 

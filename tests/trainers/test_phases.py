@@ -99,6 +99,25 @@ def test_mistakes(space: SearchSpace, train: dict[str, Any], message: str) -> No
         plan_of(space, **train)
 
 
+def test_progressive_shrinking_of_transformers_opens_blocks_then_embeddings() -> None:
+    """Depth, then all that belongs to a block (from softmax attention, most heads, widest, dense), then the width."""
+    plan = plan_of(get_space({"name": "vit_nano"}), 10, recipe="progressive_shrinking", epochs=100)
+    options = {
+        phase.settings.name: {
+            name: phase.space.genome.option_values(name).tolist()
+            for name in ("depth", "attention.0", "heads.0", "mlp_rank.0", "embed")
+        }
+        for phase in plan.phases
+    }
+    largest = {"depth": [6], "attention.0": ["softmax"], "heads.0": [4], "mlp_rank.0": [1], "embed": [96]}
+    assert list(options) == ["largest", "depth_1", "depth_2", "expand_1", "expand_2", "width_1", "width_2"]
+    assert options["largest"] == largest
+    assert options["depth_2"] == largest | {"depth": [3, 4, 6]}
+    assert options["expand_1"]["attention.0"] == ["softmax", "linear"]
+    assert options["expand_2"]["mlp_rank.0"] == [0.25, 0.5, 1] and options["expand_2"]["embed"] == [96]
+    assert options["width_2"]["embed"] == [48, 64, 96]
+
+
 def test_progressive_shrinking_of_residual_networks_opens_widths_last() -> None:
     plan = plan_of(get_space({"name": "ofa_resnet50"}), 10, recipe="progressive_shrinking", epochs=100)
     assert [phase.settings.name for phase in plan.phases] == [

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
+from search_spaces.operators import FORMS
 from trainers.settings.phase import PhaseSettings
 from trainers.settings.train import TrainSettings
 
@@ -33,6 +34,13 @@ class Stage:
 
 
 _CLOSED = {"kernel": 1, "depth": 1, "stem_depth": 1, "expand": 1, "width": 1}
+
+#: What is opened together with a dimension of the published network: what transformers have instead of it.
+_ALIKE = {
+    "layers": "depth",
+    **dict.fromkeys(("attention", "heads", "mlp", "attention_rank", "mlp_rank"), "expand"),
+    "embed": "width",
+}
 
 #: The last two are not published: a width of stages is what only residual networks have, opened like the expand ratio.
 STAGES = (
@@ -85,11 +93,16 @@ def _largest_options(space: SearchSpace, options: dict[str, int]) -> Restriction
     """{choice: its n largest values} for every choice of the named groups that has more than n."""
     restrict: Restriction = {}
     for name, choice in space.genome.choices.items():
-        values = sorted(set(space.genome.option_values(name).tolist()))
-        num = options.get(choice.group, len(values))
+        values = sorted(set(space.genome.option_values(name).tolist()), key=_size_of)
+        num = options.get(_ALIKE.get(choice.group, choice.group), len(values))
         if num < len(values):
             restrict[name] = values[-num:]
     return restrict
+
+
+def _size_of(value: int | float | str) -> float:
+    """What values are ordered by; of the ways to mix tokens, the dearest is the largest."""
+    return -FORMS.index(value) if isinstance(value, str) else value
 
 
 def _restricted_size(space: SearchSpace, restrict: Restriction) -> int:
