@@ -67,7 +67,6 @@ def measure(run: Path) -> dict[str, Any]:
     from trainers.checkpoints.store import load_supernet
     from trainers.data import load_data
     from trainers.evaluation.evaluate import evaluate_architecture
-    from trainers.start.transformers import factorize
 
     config = load_run_config(run)
     loaded = load_supernet(run)
@@ -75,7 +74,7 @@ def measure(run: Path) -> dict[str, Any]:
         raise UserError("its space has no ranks", file=run)
     data = load_data(config.data, seed=config.seed)
     decomposed = copy.deepcopy(loaded.supernet)
-    factorize(decomposed)
+    decomposed.sort_channels()  # of which factors of the dense layers are a part
     entries = []
     for part, share, architecture in networks(loaded.space):
         row = loaded.space.encode([architecture])

@@ -89,6 +89,7 @@ class Supernet(nn.Module):
 
     def sort_channels(self, trained: SearchSpace | None = None) -> None:
         """Put the most important inner channels of every block first; the largest network's output does not change.
+        Low-rank layers without a trained rank start as the best approximation of the dense ones.
 
         `trained` is the sub-space trained so far (default: only the largest network): its widths keep their sets of
         channels, so its networks do not change either (section 3.3 of https://arxiv.org/abs/1908.09791; once per

@@ -46,8 +46,13 @@ class ElasticLinear(nn.Linear):
             yield f"{name}.factor_out.bias", self.factor_out.bias[:out_features]
 
     @torch.no_grad()
-    def factorize(self) -> None:
-        """Start both factors as the best approximation of the dense layer, the largest singular values first."""
+    def start_factors(self) -> None:
+        """Start both factors, if there are any, as the best approximation of the dense layer, if there is one: by its
+        singular values, the largest first, so that of every rank the first factors are the best (Eckart and Young,
+        1936).
+        """
+        if self.weight is None or not hasattr(self, "factor_in"):
+            return
         rank = self.factor_in.out_features
         left, values, right = torch.linalg.svd(self.weight.double(), full_matrices=False)
         root = values[:rank].sqrt()

@@ -106,7 +106,9 @@ class ElasticAttention(ElasticTransformerBlock):
 
     @torch.no_grad()
     def sort_channels(self, trained: Sequence[Attention]) -> None:
-        """Importance of a head: L1 norm of the projection weights that read it."""
+        """Importance of a head: L1 norm of the projection weights that read it. Factors start from the dense layers
+        where no rank is trained yet.
+        """
         if not hasattr(self, "project"):
             return
         importance = self.project.importance_of_inputs().unflatten(0, (-1, self.head_dim)).sum(dim=1)
@@ -116,6 +118,9 @@ class ElasticAttention(ElasticTransformerBlock):
         for layer in (self.query, self.key, self.value):
             layer.reorder_outputs(order)
         self.project.reorder_inputs(order)
+        if not any(op.rank for op in trained):
+            for layer in (self.query, self.key, self.value, self.project):
+                layer.start_factors()
 
 
 class ElasticMLP(ElasticTransformerBlock):
@@ -145,10 +150,15 @@ class ElasticMLP(ElasticTransformerBlock):
 
     @torch.no_grad()
     def sort_channels(self, trained: Sequence[MLP]) -> None:
-        """Importance of a hidden feature: L1 norm of the weights of the second layer that read it."""
+        """Importance of a hidden feature: L1 norm of the weights of the second layer that read it. Factors start from
+        the dense layers where no rank is trained yet.
+        """
         order = channel_order(self.contract.importance_of_inputs(), [op.mid_channels for op in trained])
         self.expand.reorder_outputs(order)
         self.contract.reorder_inputs(order)
+        if not any(op.rank for op in trained):
+            self.expand.start_factors()
+            self.contract.start_factors()
 
 
 class ElasticTokenClassifier(ElasticTransformerBlock):

@@ -26,7 +26,7 @@ from search_spaces.operators import Bottleneck, MBConv, Operator
 from search_spaces.supernet import Supernet
 from trainers.checkpoints.store import read_tensors
 from trainers.start.pretrained_names import Block, Published, read_structure
-from trainers.start.transformers import NAMING, factorize, is_transformer, transformer_tensors
+from trainers.start.transformers import NAMING, is_transformer, transformer_tensors
 
 _STAGE = re.compile(r"stage(\d+)_block(\d+)")
 #: our slot -> the layers of a published network that belong in it, by family; first the slots all families have
@@ -132,10 +132,11 @@ def _load_transformer(supernet: Supernet, tensors: Mapping[str, Tensor], path: P
         taken = found.get(name)
         if taken is not None:
             tensor.copy_(taken)
-        if ".factor_" not in name:
+        if ".factor_" in name:  # made from the dense layers when channels are sorted
+            report.params["loaded"] += tensor.numel()
+        else:
             _count(report, name, tensor, taken=0 if taken is None else tensor.numel(), whole=taken is not None)
     supernet.sort_channels()
-    report.params["loaded"] += factorize(supernet)
     return report
 
 

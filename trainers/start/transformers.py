@@ -1,9 +1,7 @@
 """Start weights of vision transformers: a checkpoint of timm's `VisionTransformer` (ViT, DeiT) in the largest subnet.
 
 Width, heads and hidden features must be those of the largest subnet; of the blocks, the first ones are taken. Places of
-another grid and patches of another size are resized, as the supernet does it itself. Low-rank layers start as the best
-approximation of the dense ones: the singular value decomposition, the largest values first (Eckart and Young, 1936), so
-that of every rank the first factors are the best.
+another grid and patches of another size are resized, as the supernet does it itself.
 """
 
 from __future__ import annotations
@@ -13,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from search_spaces.common.errors import UserError
-from search_spaces.elastic.tokens import ElasticLinear, places_on_grid, resized_kernel
+from search_spaces.elastic.tokens import places_on_grid, resized_kernel
 from search_spaces.elastic.transformer import ElasticPatchEmbedding
 from search_spaces.supernet import Supernet
 
@@ -40,6 +38,14 @@ def transformer_tensors(tensors: Mapping[str, Tensor], supernet: Supernet, path:
     """The tensors by the names of the supernet's slots. Raises `UserError` where a shape is not that of the largest
     subnet.
     """
+    for group in ("attention_rank", "mlp_rank"):
+        if 1 not in supernet.space.settings[group]:
+            raise UserError(
+                "start weights need dense layers, which low-rank layers start from",
+                key=f"space.{group}",
+                value=list(supernet.space.settings[group]),
+                hint="Add the option 1",
+            )
     named = {f"{slot}.{layer}.{part}": t for name, t in tensors.items() for slot, layer, part in _ours(name)}
     for name, tensor in tensors.items():
         if match := re.fullmatch(r"blocks\.(\d+)\.attn\.qkv\.(weight|bias)", name):
@@ -94,16 +100,3 @@ def _places(tensors: Mapping[str, Tensor], embedding: ElasticPatchEmbedding, pat
         return rest
     first = torch.zeros(1, rest.shape[1]) if token is None else token.flatten(0, -2)
     return torch.cat([first + before.sum(dim=0, keepdim=True), rest])
-
-
-@torch.no_grad()
-def factorize(network: nn.Module) -> int:
-    """Give low-rank layers the best factors of the dense layers beside them; how many numbers they are."""
-    count = 0
-    for layer in network.modules():
-        if isinstance(layer, ElasticLinear) and layer.weight is not None and hasattr(layer, "factor_in"):
-            layer.factorize()
-            count += sum(
-                parameter.numel() for part in (layer.factor_in, layer.factor_out) for parameter in part.parameters()
-            )
-    return count

@@ -86,7 +86,7 @@ def test_factors_of_full_rank_are_the_dense_layer() -> None:
 
     torch.manual_seed(0)
     layer = ElasticLinear(24, 40, [0, 24])
-    layer.factorize()
+    layer.start_factors()
     x = torch.randn(5, 7, 24)
     torch.testing.assert_close(layer(x, 40, 24), layer(x, 40), rtol=1e-4, atol=1e-5)
 
@@ -115,6 +115,12 @@ def test_other_grids_and_classes(tmp_path: Path) -> None:
 def test_a_checkpoint_of_other_widths_is_refused(space: dict[str, Any], told: str, tmp_path: Path) -> None:
     supernet = build_supernet(get_space(SPACE | space, num_classes=5), seed=1)
     with pytest.raises(UserError, match=told):
+        load_pretrained(supernet, saved(timm_network(), tmp_path))
+
+
+def test_factors_need_dense_layers_to_start_from(tmp_path: Path) -> None:
+    supernet = build_supernet(get_space(SPACE | {"mlp_rank": [0.25, 0.5]}, num_classes=5), seed=1)
+    with pytest.raises(UserError, match=r"space.mlp_rank: start weights need dense layers.*Add the option 1"):
         load_pretrained(supernet, saved(timm_network(), tmp_path))
 
 
