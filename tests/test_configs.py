@@ -25,6 +25,7 @@ def two_steps_on_synthetic_images(path: Path) -> RunConfig:
     """The config with its images replaced by synthetic ones of the same shape, small batches, and two steps."""
     data: dict[str, Any] = read_config(path)
     channels, side, num_classes = SHAPES[data["data"]["name"]]
+    side = data["data"].get("image_size", side)
     kept = {
         key: data["data"][key] for key in ("augment", "mean", "std", "memory", "crop_fraction") if key in data["data"]
     }
