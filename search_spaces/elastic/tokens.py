@@ -56,7 +56,8 @@ class ElasticLinear(nn.Linear):
         rank = self.factor_in.out_features
         left, values, right = torch.linalg.svd(self.weight.double(), full_matrices=False)
         root = values[:rank].sqrt()
-        self.factor_in.weight.copy_(root[:, None] * right[:rank])
+        used = root > 0  # the others keep what they read: were both factors zero, neither would ever learn
+        self.factor_in.weight[used] = (root[:, None] * right[:rank])[used].to(self.factor_in.weight)
         self.factor_out.weight.copy_(left[:, :rank] * root)
         self.factor_out.bias.copy_(self.bias)
 

@@ -26,7 +26,7 @@ from search_spaces.operators import Bottleneck, MBConv, Operator
 from search_spaces.supernet import Supernet
 from trainers.checkpoints.store import read_tensors
 from trainers.start.pretrained_names import Block, Published, read_structure
-from trainers.start.transformers import NAMING, is_transformer, transformer_tensors
+from trainers.start.transformers import NAMING, is_transformer, our_names, silence_missing_blocks, transformer_tensors
 
 _STAGE = re.compile(r"stage(\d+)_block(\d+)")
 #: our slot -> the layers of a published network that belong in it, by family; first the slots all families have
@@ -136,6 +136,10 @@ def _load_transformer(supernet: Supernet, tensors: Mapping[str, Tensor], path: P
             report.params["loaded"] += tensor.numel()
         else:
             _count(report, name, tensor, taken=0 if taken is None else tensor.numel(), whole=taken is not None)
+    zeroed = silence_missing_blocks(supernet, tensors)
+    report.params["zeroed"] += zeroed
+    report.params["fresh"] -= zeroed
+    report.unused = [name for name in tensors if not any(ours in found for ours in our_names(name))]
     supernet.sort_channels()
     return report
 

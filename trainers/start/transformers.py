@@ -1,7 +1,8 @@
 """Start weights of vision transformers: a checkpoint of timm's `VisionTransformer` (ViT, DeiT) in the largest subnet.
 
-Width, heads and hidden features must be those of the largest subnet; of the blocks, the first ones are taken. Places of
-another grid and patches of another size are resized, as the supernet does it itself.
+Width, heads and hidden features must be those of the largest subnet; of the blocks, the first ones are taken, and
+blocks that the checkpoint does not have begin as the identity. Places of another grid and patches of another size are
+resized, as the supernet does it itself. A norm after the pooling (timm's `fc_norm`) stands before it here.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ _LAYERS = {
     "mlp.fc1": ("mlp", "expand"),
     "mlp.fc2": ("mlp", "contract"),
 }
+#: other layers, and tensors that are no layer's
+_SINGLE = {"norm": "classifier.norm", "fc_norm": "classifier.norm", "head": "classifier.linear"}
+_WHOLE = {
+    "patch_embed.proj.weight": "patches.conv.weight",
+    "patch_embed.proj.bias": "patches.conv.bias",
+    "pos_embed": "patches.places",
+    "cls_token": "patches.places",
+}
 
 
 def is_transformer(tensors: Mapping[str, Tensor]) -> bool:
@@ -46,11 +55,10 @@ def transformer_tensors(tensors: Mapping[str, Tensor], supernet: Supernet, path:
                 value=list(supernet.space.settings[group]),
                 hint="Add the option 1",
             )
-    named = {f"{slot}.{layer}.{part}": t for name, t in tensors.items() for slot, layer, part in _ours(name)}
+    named: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if match := re.fullmatch(r"blocks\.(\d+)\.attn\.qkv\.(weight|bias)", name):
-            for layer, third in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                named[f"block{int(match[1]) + 1}_attention.{layer}.{match[2]}"] = third
+        ours = our_names(name)
+        named |= dict(zip(ours, tensor.chunk(len(ours)), strict=True)) if ours else {}
     embedding = supernet.slots["patches"]
     assert isinstance(embedding, ElasticPatchEmbedding)
     if "patch_embed.proj.weight" in tensors:
@@ -75,15 +83,33 @@ def transformer_tensors(tensors: Mapping[str, Tensor], supernet: Supernet, path:
     return {name: tensor for name, tensor in found.items() if tensor.shape == wanted[name].shape}
 
 
-def _ours(name: str) -> list[tuple[str, str, str]]:
+def our_names(name: str) -> list[str]:
+    """What a tensor of the checkpoint is called here; three names share the rows of queries, keys and values."""
     owner, _, part = name.rpartition(".")
     if match := re.fullmatch(r"blocks\.(\d+)\.(.+)", owner):
-        slot, layer = _LAYERS.get(match[2], ("", ""))
-        return [(f"block{int(match[1]) + 1}_{slot}", layer, part)] if slot else []
-    single = {"norm": ("classifier", "norm"), "fc_norm": ("classifier", "norm"), "head": ("classifier", "linear")}
-    if name == "patch_embed.proj.bias":
-        return [("patches", "conv", "bias")]
-    return [(*single[owner], part)] if owner in single else []
+        block, layer = f"block{int(match[1]) + 1}", match[2]
+        if layer == "attn.qkv":
+            return [f"{block}_attention.{ours}.{part}" for ours in ("query", "key", "value")]
+        slot, ours = _LAYERS.get(layer, ("", ""))
+        return [f"{block}_{slot}.{ours}.{part}"] if slot else []
+    if name in _WHOLE:
+        return [_WHOLE[name]]
+    return [f"{_SINGLE[owner]}.{part}"] if owner in _SINGLE else []
+
+
+def silence_missing_blocks(supernet: Supernet, tensors: Mapping[str, Tensor]) -> int:
+    """Let blocks that the checkpoint does not have begin as the identity; how many numbers became zero."""
+    num_blocks = sum(name.endswith(".attn.qkv.weight") for name in tensors)
+    zeroed = 0
+    for name, slot in supernet.slots.items():
+        match = re.fullmatch(r"block(\d+)_(attention|mlp)", name)
+        if match is None or int(match[1]) <= num_blocks:
+            continue
+        last = slot.get_submodule("project" if match[2] == "attention" else "contract")
+        for parameter in last.parameters(recurse=False):
+            parameter.zero_()
+            zeroed += parameter.numel()
+    return zeroed
 
 
 def _places(tensors: Mapping[str, Tensor], embedding: ElasticPatchEmbedding, path: Path) -> Tensor:

@@ -67,6 +67,27 @@ def test_largest_subnet_computes_what_timm_does(class_token: bool, tmp_path: Pat
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("depth", [2, 4])
+def test_checkpoints_of_another_depth(depth: int, tmp_path: Path) -> None:
+    """Blocks beyond those of the checkpoint change nothing; blocks that it has besides are named as unused."""
+    network = timm_network(depth=depth)
+    space = get_space(SPACE | {"attention": ["softmax"]}, num_classes=5)
+    supernet = build_supernet(space, seed=1).eval()
+    report = load_pretrained(supernet, saved(network, tmp_path))
+    if depth > 3:
+        assert len(report.unused) == 12 and all(name.startswith("blocks.3.") for name in report.unused)
+        network.blocks = network.blocks[:3]
+    else:
+        assert not report.unused and report.params["zeroed"] == 48 * 48 + 48 + 192 * 48 + 48
+    (largest,) = space.decode(space.largest())
+    x = torch.randn(4, 3, 32, 32)
+    torch.testing.assert_close(supernet(x, largest), network(x), rtol=1e-5, atol=1e-5)
+    last: Any = supernet.slots["block3_mlp"].get_submodule("contract")
+    assert last.factor_in.weight.any(dim=1).all()  # else these factors would never learn
+    assert last.factor_out.weight.any() == (depth > 3)
+
+
+@torch.no_grad()
 def test_factors_are_the_best_of_their_rank(tmp_path: Path) -> None:
     space = get_space(SPACE, num_classes=5)
     supernet = build_supernet(space, seed=1).eval()
