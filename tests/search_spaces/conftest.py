@@ -110,7 +110,12 @@ def random_architectures(space: SearchSpace, num: int, seed: int = 0) -> list[Ar
     return space.decode(np.array(rows[:num]))
 
 
-@pytest.fixture(scope="module", params=list_spaces())
+#: The same blocks as in a space that is left, in other numbers.
+SLOW = ("autoformer_small", "autoformer_base")
+SPACES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in list_spaces()]
+
+
+@pytest.fixture(scope="module", params=SPACES)
 def space(request: pytest.FixtureRequest) -> SearchSpace:
     return small_space(request.param)
 
