@@ -74,6 +74,7 @@ class Graph:
     def weight(self, name: str, tensor: Tensor) -> str:
         if name not in self.weight_names:  # a leaf may stand in several places
             self.weight_names.add(name)
+            self.shapes[name] = tuple(tensor.shape)
             self.weights.append(numpy_helper.from_array(tensor.detach().contiguous().numpy(), name))
         return name
 
@@ -104,9 +105,7 @@ class Graph:
                 raise _unknown(f"torch.nn.{type(leaf).__name__}", str(node.target))
             self.values[node] = _LEAVES[type(leaf)](self, leaf, node, self.operand(node, 0))
         elif node.op == "get_attr":
-            tensor = self.tensor(str(node.target))
-            self.values[node] = self.weight(str(node.target), tensor)
-            self.shapes[str(node.target)] = tuple(tensor.shape)
+            self.values[node] = self.weight(str(node.target), self.tensor(str(node.target)))
         elif node.op in ("call_function", "call_method") and (name := _name(node)) in CALLS:
             self.values[node] = CALLS[name](self, node, self.operand(node, 0))
         elif node.op == "call_function" and node.target in _FUNCTIONS and len(node.args) == 2 and not node.kwargs:
@@ -114,7 +113,7 @@ class Graph:
             shape = torch.broadcast_shapes(*(self.shapes[value] for value in pair))
             self.values[node] = self.add(_FUNCTIONS[node.target], pair, node.name, shape)
         else:
-            raise _unknown(f"{node.op} {getattr(node.target, '__name__', node.target)}", node.name)
+            raise _unknown(f"{node.op} {_name(node)}", node.name)
 
     def unknown(self, what: str, where: str) -> UserError:
         return _unknown(what, where)
@@ -123,7 +122,6 @@ class Graph:
         value, name = node.args[index], f"{node.name}.number"
         if not isinstance(value, (int, float)):
             return self.operand(node, index)
-        self.shapes[name] = ()
         return self.weight(name, torch.tensor(float(value)))
 
     def operand(self, node: fx.Node, index: int) -> str:

@@ -11,7 +11,6 @@ from ofa.console import JsonFlag, emit
 from search_spaces.common.errors import UserError, unknown_name
 
 DTYPES = ("float32", "float16", "int8")
-MEMORY_PLANS = ("naive", "overwriting")
 
 
 def search(
@@ -56,11 +55,11 @@ def search(
         best = facts["budgets"][-1]["winner"]["architecture"]
     else:
         from ofa.search.offline import search_offline
+        from search_spaces.operators import check_plan
 
         if dtype not in DTYPES:
             raise unknown_name("dtype", dtype, DTYPES, key="--dtype")
-        if memory_plan not in MEMORY_PLANS:
-            raise unknown_name("memory plan", memory_plan, MEMORY_PLANS, key="--memory-plan")
+        check_plan(memory_plan, key="--memory-plan")
         if accuracy is None:
             raise UserError("give a run folder, or a predictor to search with", key="--accuracy")
         tables = [Path(path) for text in device or [] for path in text.split(",") if path]

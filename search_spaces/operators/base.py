@@ -42,9 +42,9 @@ def check_dtype(dtype: str) -> str:
 MEMORY_PLANS = ("naive", "overwriting")
 
 
-def check_plan(plan: str) -> str:
+def check_plan(plan: str, *, key: str | None = None) -> str:
     if plan not in MEMORY_PLANS:
-        raise unknown_name("memory plan", plan, MEMORY_PLANS)
+        raise unknown_name("memory plan", plan, MEMORY_PLANS, key=key)
     return plan
 
 
