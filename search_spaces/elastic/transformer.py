@@ -20,7 +20,7 @@ from search_spaces.elastic.tokens import (
     places_on_grid,
 )
 from search_spaces.operators import MLP, Attention, PatchEmbedding, TokenClassifier
-from search_spaces.plain.transformer import initialize_transformer, linear_attention
+from search_spaces.plain.transformer import LINEAR_DEVIATION, initialize_transformer, linear_attention
 
 
 class ElasticTransformerBlock(ElasticBlock):
@@ -28,6 +28,9 @@ class ElasticTransformerBlock(ElasticBlock):
 
     def initialize_weights(self) -> None:
         initialize_transformer(self)
+        for layer in self.modules():
+            if isinstance(layer, ElasticLinear):
+                layer.initialize(LINEAR_DEVIATION)
 
 
 class ElasticPatchEmbedding(ElasticTransformerBlock):
@@ -106,8 +109,8 @@ class ElasticAttention(ElasticTransformerBlock):
 
     @torch.no_grad()
     def sort_channels(self, trained: Sequence[Attention]) -> None:
-        """Importance of a head: L1 norm of the projection weights that read it. Factors start from the dense layers
-        where no rank is trained yet.
+        """Importance of a head: L1 norm of the projection weights that read it. Ranks are put in the order of their
+        singular values where none is trained yet.
         """
         if not hasattr(self, "project"):
             return
@@ -120,7 +123,7 @@ class ElasticAttention(ElasticTransformerBlock):
         self.project.reorder_inputs(order)
         if not any(op.rank for op in trained):
             for layer in (self.query, self.key, self.value, self.project):
-                layer.start_factors()
+                layer.order_ranks()
 
 
 class ElasticMLP(ElasticTransformerBlock):
@@ -150,15 +153,15 @@ class ElasticMLP(ElasticTransformerBlock):
 
     @torch.no_grad()
     def sort_channels(self, trained: Sequence[MLP]) -> None:
-        """Importance of a hidden feature: L1 norm of the weights of the second layer that read it. Factors start from
-        the dense layers where no rank is trained yet.
+        """Importance of a hidden feature: L1 norm of the weights of the second layer that read it. Ranks are put in
+        the order of their singular values where none is trained yet.
         """
         order = channel_order(self.contract.importance_of_inputs(), [op.mid_channels for op in trained])
         self.expand.reorder_outputs(order)
         self.contract.reorder_inputs(order)
         if not any(op.rank for op in trained):
-            self.expand.start_factors()
-            self.contract.start_factors()
+            self.expand.order_ranks()
+            self.contract.order_ranks()
 
 
 class ElasticTokenClassifier(ElasticTransformerBlock):

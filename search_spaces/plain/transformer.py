@@ -10,6 +10,8 @@ from search_spaces.operators import MLP, Attention, PatchEmbedding, TokenClassif
 
 #: keeps a query without any key from dividing by zero
 LINEAR_ATTENTION_EPS = 1e-6
+#: of the first weights of linear layers and of places, as in timm's vision transformers
+LINEAR_DEVIATION = 0.02
 
 
 class PlainLowRank(nn.Module):
@@ -132,19 +134,19 @@ class PlainTokenClassifier(TransformerBlock):
 
 
 def initialize_transformer(block: nn.Module) -> None:
-    """Truncated normal of deviation 0.02 for linear layers and places (as timm's vision transformers), biases zero; the
+    """Truncated normal of `LINEAR_DEVIATION` for linear layers and places, biases zero; the
     first of two factors and the patch convolution keep the size of their inputs (LeCun), so that a product of factors
     is as large as a dense layer.
     """
     for name, layer in block.named_modules():
-        if isinstance(layer, nn.Linear) and layer.weight is not None:
-            _truncated_normal(layer.weight, layer.in_features**-0.5 if name.endswith("factor_in") else 0.02)
+        if isinstance(layer, nn.Linear):
+            _truncated_normal(layer.weight, layer.in_features**-0.5 if name.endswith("factor_in") else LINEAR_DEVIATION)
         elif isinstance(layer, nn.Conv2d):
             _truncated_normal(layer.weight, layer.weight[0].numel() ** -0.5)
         if getattr(layer, "bias", None) is not None:
             nn.init.zeros_(layer.bias)
     if isinstance(places := getattr(block, "places", None), Tensor):
-        _truncated_normal(places, 0.02)
+        _truncated_normal(places, LINEAR_DEVIATION)
 
 
 def _truncated_normal(weight: Tensor, deviation: float) -> None:

@@ -132,14 +132,12 @@ def _load_transformer(supernet: Supernet, tensors: Mapping[str, Tensor], path: P
         taken = found.get(name)
         if taken is not None:
             tensor.copy_(taken)
-        if ".factor_" in name:  # made from the dense layers when channels are sorted
-            report.params["loaded"] += tensor.numel()
-        else:
-            _count(report, name, tensor, taken=0 if taken is None else tensor.numel(), whole=taken is not None)
+        _count(report, name, tensor, taken=0 if taken is None else tensor.numel(), whole=taken is not None)
     zeroed = silence_missing_blocks(supernet, tensors)
     report.params["zeroed"] += zeroed
     report.params["fresh"] -= zeroed
-    report.unused = [name for name in tensors if not any(ours in found for ours in our_names(name))]
+    used = {re.sub(r"\.factor_(in|out)$", ".weight", name) for name in found}
+    report.unused = [name for name in tensors if not any(ours in used for ours in our_names(name))]
     supernet.sort_channels()
     return report
 

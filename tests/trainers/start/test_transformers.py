@@ -78,13 +78,13 @@ def test_checkpoints_of_another_depth(depth: int, tmp_path: Path) -> None:
         assert len(report.unused) == 12 and all(name.startswith("blocks.3.") for name in report.unused)
         network.blocks = network.blocks[:3]
     else:
-        assert not report.unused and report.params["zeroed"] == 48 * 48 + 48 + 192 * 48 + 48
+        assert not report.unused and report.params["zeroed"] == 2 * (48 * 48 + 48)
     (largest,) = space.decode(space.largest())
     x = torch.randn(4, 3, 32, 32)
     torch.testing.assert_close(supernet(x, largest), network(x), rtol=1e-5, atol=1e-5)
     last: Any = supernet.slots["block3_mlp"].get_submodule("contract")
-    assert last.factor_in.weight.any(dim=1).all()  # else these factors would never learn
-    assert last.factor_out.weight.any() == (depth > 3)
+    assert last.factor_in.any(dim=1).all()  # else these factors would never learn
+    assert last.factor_out.any() == (depth > 3)
 
 
 @torch.no_grad()
@@ -93,10 +93,10 @@ def test_factors_are_the_best_of_their_rank(tmp_path: Path) -> None:
     supernet = build_supernet(space, seed=1).eval()
     load_pretrained(supernet, saved(timm_network(), tmp_path))
     layer: Any = supernet.slots["block1_mlp"].get_submodule("expand")
-    weight, rank = layer.weight, layer.factor_in.out_features
+    weight, rank = layer.dense_weight(), len(layer.factor_in)
     values = torch.linalg.svdvals(weight)
     for num in (4, rank // 2, rank):
-        product = layer.factor_out.weight[:, :num] @ layer.factor_in.weight[:num]
+        product = layer.factor_out[:, :num] @ layer.factor_in[:num]
         error = torch.linalg.norm(weight - product)
         torch.testing.assert_close(error, values[num:].square().sum().sqrt(), rtol=1e-4, atol=1e-5)
 
@@ -106,10 +106,16 @@ def test_factors_of_full_rank_are_the_dense_layer() -> None:
     from search_spaces.elastic.tokens import ElasticLinear
 
     torch.manual_seed(0)
-    layer = ElasticLinear(24, 40, [0, 24])
-    layer.start_factors()
+    layer, dense = ElasticLinear(24, 40, [0, 12]), torch.nn.Linear(24, 40)
+    layer.start_from(dense.weight)
+    layer.bias.copy_(dense.bias)
     x = torch.randn(5, 7, 24)
-    torch.testing.assert_close(layer(x, 40, 24), layer(x, 40), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(layer(x, 40, 24), dense(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(layer(x, 40), dense(x), rtol=1e-4, atol=1e-5)
+    before = layer(x, 40)
+    layer.factor_out.mul_(2), layer.factor_in.div_(2)
+    layer.order_ranks()  # other factors, the same layer
+    torch.testing.assert_close(layer(x, 40), before, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
