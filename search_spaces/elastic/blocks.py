@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from search_spaces.elastic.attention import ElasticAttention
 from search_spaces.elastic.base import ElasticBlock
 from search_spaces.elastic.bottleneck import ElasticBottleneck
 from search_spaces.elastic.convolution import ElasticConvBlock, ElasticResidualConv
@@ -17,7 +18,6 @@ from search_spaces.elastic.heads import ElasticClassifier, ElasticPoolClassifier
 from search_spaces.elastic.inverted_residual import ElasticMBConv
 from search_spaces.elastic.pooling import ElasticMaxPool
 from search_spaces.elastic.transformer import (
-    ElasticAttention,
     ElasticMLP,
     ElasticPatchEmbedding,
     ElasticTokenClassifier,

@@ -1,4 +1,4 @@
-"""The parts of a vision transformer, elastic in embedding, heads, hidden features, rank, patch and image size.
+"""The parts of a vision transformer beside attention, elastic in embedding, hidden features, rank, patch, image size.
 
 Weights are shared as prefixes of one another, as in AutoFormer (https://arxiv.org/abs/2107.00651); ranks too.
 """
@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from search_spaces.elastic.base import ElasticBlock, channel_order
 from search_spaces.elastic.tokens import (
-    ElasticGridConv2d,
     ElasticLayerNorm,
     ElasticLinear,
     ElasticPatchConv2d,
     places_on_grid,
 )
-from search_spaces.operators import MLP, Attention, PatchEmbedding, TokenClassifier
-from search_spaces.plain.transformer import LINEAR_DEVIATION, initialize_transformer, linear_attention
+from search_spaces.operators import MLP, PatchEmbedding, TokenClassifier
+from search_spaces.plain.transformer import LINEAR_DEVIATION, initialize_transformer
 
 
 class ElasticTransformerBlock(ElasticBlock):
@@ -57,73 +56,6 @@ class ElasticPatchEmbedding(ElasticTransformerBlock):
         yield "conv.weight", self.conv.weight_for(operator.out_channels, operator.patch)
         yield "conv.bias", self.conv.bias[: operator.out_channels]
         yield "places", self._places(operator)
-
-
-class ElasticAttention(ElasticTransformerBlock):
-    """Attention with elastic embedding, number of heads, rank and form: softmax and linear attention share all weights,
-    a convolution has its own.
-    """
-
-    def __init__(self, operators: Sequence[Attention]) -> None:
-        super().__init__()
-        first, width = operators[0], max(op.in_channels for op in operators)
-        assert len({(op.head_dim, op.norm_eps) for op in operators}) == 1, "these may not change within a slot"
-        self.head_dim = first.head_dim
-        self.norm = ElasticLayerNorm(width, first.norm_eps)
-        attentive = [op for op in operators if op.form != "convolution"]
-        if len(attentive) < len(operators):
-            self.mix = ElasticGridConv2d(width)
-        if attentive:
-            features, ranks = max(op.features for op in attentive), [op.rank for op in attentive]
-            self.query = ElasticLinear(width, features, ranks)
-            self.key = ElasticLinear(width, features, ranks)
-            self.value = ElasticLinear(width, features, ranks)
-            self.project = ElasticLinear(features, width, ranks)
-        self.drop_path = nn.Identity()
-
-    def forward(self, x: Tensor, operator: Attention) -> Tensor:
-        normed = self.norm(x)
-        branch = self.mix(normed) if operator.form == "convolution" else self._attend(normed, operator)
-        out: Tensor = x + self.drop_path(branch)
-        return out
-
-    def _attend(self, x: Tensor, operator: Attention) -> Tensor:
-        query, key, value = (layer(x, operator.features, operator.rank) for layer in (self.query, self.key, self.value))
-        if operator.form == "linear":
-            query, key = F.relu(query), F.relu(key)
-        query, key, value = (part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for part in (query, key, value))
-        attention = linear_attention if operator.form == "linear" else F.scaled_dot_product_attention
-        mixed = attention(query, key, value).transpose(1, 2).flatten(2)
-        out: Tensor = self.project(mixed, operator.out_channels, operator.rank)
-        return out
-
-    def slices(self, operator: Attention) -> Iterator[tuple[str, Tensor]]:
-        width, features = operator.in_channels, operator.features
-        yield from self.norm.slices("norm", width)
-        if operator.form == "convolution":
-            yield from self.mix.slices("mix", width)
-            return
-        for name in ("query", "key", "value"):
-            yield from getattr(self, name).slices(name, width, features, operator.rank)
-        yield from self.project.slices("project", features, width, operator.rank)
-
-    @torch.no_grad()
-    def sort_channels(self, trained: Sequence[Attention]) -> None:
-        """Importance of a head: L1 norm of the projection weights that read it. Ranks are put in the order of their
-        singular values where none is trained yet.
-        """
-        if not hasattr(self, "project"):
-            return
-        importance = self.project.importance_of_inputs().unflatten(0, (-1, self.head_dim)).sum(dim=1)
-        heads = channel_order(importance, [op.heads for op in trained if op.form != "convolution"])
-        order = torch.arange(self.head_dim * len(heads), device=heads.device).unflatten(0, (-1, self.head_dim))
-        order = order[heads].flatten()
-        for layer in (self.query, self.key, self.value):
-            layer.reorder_outputs(order)
-        self.project.reorder_inputs(order)
-        if not any(op.rank for op in trained):
-            for layer in (self.query, self.key, self.value, self.project):
-                layer.order_ranks()
 
 
 class ElasticMLP(ElasticTransformerBlock):

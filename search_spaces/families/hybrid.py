@@ -45,6 +45,13 @@ class HybridSettings(InvertedResidualSettings, TransformerBlockSettings):
     def _ascending_layers(cls, values: tuple[int, ...]) -> tuple[int, ...]:
         return ascending(values)  # type: ignore[return-value]
 
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> HybridSettings:
+        self.check_depth(self.layers, "layers")
+        for side in self.resolution:
+            self.check_grid(side_after({"resolution": side}, strides=(self.stem_stride, *self.strides)))
+        return self
+
 
 def build(settings: HybridSettings, num_classes: int, in_channels: int) -> Blueprint:
     """Genome and slots of the family under `settings`."""
@@ -65,7 +72,8 @@ def build(settings: HybridSettings, num_classes: int, in_channels: int) -> Bluep
         [*early.choices.values(), *(Choice(name) for name in whole), *choices],
         [*early.genes, *(Gene.simple(name, getattr(s, name)) for name in whole), *genes],
     )
-    return Blueprint(joined, (*body.slots, to_tokens, *blocks, classifier_slot(tokens, num_classes, s.dropout)))
+    classifier = classifier_slot(s, tokens, s.layers, num_classes, s.dropout, depth="layers")
+    return Blueprint(joined, (*body.slots, to_tokens, *blocks, classifier))
 
 
 def _to_tokens(in_channels: int, tokens: Tokens, choices: Choices) -> PatchEmbedding:

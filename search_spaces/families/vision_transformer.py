@@ -20,7 +20,7 @@ from search_spaces.families.transformer_blocks import (
     classifier_slot,
 )
 from search_spaces.genome import Choice, Gene, Genome
-from search_spaces.operators import PatchEmbedding
+from search_spaces.operators import GRID_FORMS, PatchEmbedding
 from search_spaces.space import Choices, Slot
 
 
@@ -49,8 +49,11 @@ class VisionTransformerSettings(TransformerBlockSettings):
             for side in self.resolution:
                 if side % patch:
                     raise ValueError(f"patch must divide resolution: patches of {patch} px do not fill {side} px")
-        if "convolution" in self.attention and self.class_token:
-            raise ValueError("attention: a convolution has no place for a class token: set class_token: false")
+                self.check_grid(side // patch)
+        for form in GRID_FORMS:
+            if form in self.attention and self.class_token:
+                raise ValueError(f"attention: {form} has no place for a class token: set class_token: false")
+        self.check_depth(self.depth, "depth")
         return self
 
 
@@ -65,7 +68,8 @@ def build(settings: VisionTransformerSettings, num_classes: int, in_channels: in
     tokens = Tokens(("resolution", "patch"), _side, s.class_token)
     patches = Slot("patches", (*tokens.reads, "embed"), partial(_patches, in_channels, s.class_token))
     blocks = block_slots(s, tokens, s.depth, depth="depth")
-    return Blueprint(genome, (patches, *blocks, classifier_slot(tokens, num_classes, s.dropout)))
+    classifier = classifier_slot(s, tokens, s.depth, num_classes, s.dropout, depth="depth")
+    return Blueprint(genome, (patches, *blocks, classifier))
 
 
 def _side(choices: Choices) -> Any:

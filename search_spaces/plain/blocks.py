@@ -22,12 +22,13 @@ from search_spaces.operators import (
     ResidualConv,
     TokenClassifier,
 )
+from search_spaces.plain.attention import PlainAttention
 from search_spaces.plain.bottleneck import PlainBottleneck
 from search_spaces.plain.convolution import PlainConv, PlainResidualConv
 from search_spaces.plain.heads import PlainClassifier, PlainPoolClassifier, PlainPoolConv
 from search_spaces.plain.inverted_residual import PlainMBConv
 from search_spaces.plain.pooling import PlainMaxPool
-from search_spaces.plain.transformer import PlainAttention, PlainMLP, PlainPatchEmbedding, PlainTokenClassifier
+from search_spaces.plain.transformer import PlainMLP, PlainPatchEmbedding, PlainTokenClassifier
 
 PLAIN: dict[type[Operator], Callable[[Any], nn.Module]] = {
     Conv: PlainConv,

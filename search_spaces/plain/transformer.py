@@ -1,15 +1,12 @@
-"""The parts of a vision transformer."""
+"""The parts of a vision transformer beside attention."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.operators import MLP, Attention, PatchEmbedding, TokenClassifier
+from search_spaces.operators import MLP, PatchEmbedding, TokenClassifier
 
-#: keeps a query without any key from dividing by zero
-LINEAR_ATTENTION_EPS = 1e-6
 #: of the first weights of linear layers and of places, as in timm's vision transformers
 LINEAR_DEVIATION = 0.02
 
@@ -56,49 +53,6 @@ class PlainPatchEmbedding(TransformerBlock):
             tokens = self.pad(tokens)
         out: Tensor = tokens + self.places
         return out
-
-
-class PlainAttention(TransformerBlock):
-    """Layer norm, softmax or linear attention, or a depthwise convolution; residual."""
-
-    def __init__(self, op: Attention) -> None:
-        super().__init__()
-        self.form, self.head_dim, self.side = op.form, op.head_dim, op.resolution
-        self.norm = nn.LayerNorm(op.in_channels, op.norm_eps)
-        if op.form == "convolution":
-            self.mix = nn.Conv2d(op.in_channels, op.in_channels, 3, padding=1, groups=op.in_channels)
-            return
-        self.query = linear(op.in_channels, op.features, op.rank)
-        self.key = linear(op.in_channels, op.features, op.rank)
-        self.value = linear(op.in_channels, op.features, op.rank)
-        if op.form == "linear":
-            self.query_act, self.key_act = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
-        self.project = linear(op.features, op.out_channels, op.rank)
-
-    def forward(self, x: Tensor) -> Tensor:
-        normed = self.norm(x)
-        out: Tensor = x + (self._convolve(normed) if self.form == "convolution" else self._attend(normed))
-        return out
-
-    def _convolve(self, x: Tensor) -> Tensor:
-        mixed: Tensor = self.mix(x.transpose(1, 2).unflatten(2, (-1, self.side)))
-        return mixed.flatten(2).transpose(1, 2)
-
-    def _attend(self, x: Tensor) -> Tensor:
-        query, key, value = (layer(x) for layer in (self.query, self.key, self.value))
-        if self.form == "linear":
-            query, key = self.query_act(query), self.key_act(key)
-        query, key, value = (part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for part in (query, key, value))
-        attention = linear_attention if self.form == "linear" else F.scaled_dot_product_attention
-        out: Tensor = self.project(attention(query, key, value).transpose(1, 2).flatten(2))
-        return out
-
-
-def linear_attention(query_BHND: Tensor, key_BHND: Tensor, value_BHND: Tensor) -> Tensor:
-    """Means of the values (B, H, N, D), weighted by the products of non-negative queries and keys."""
-    context = key_BHND.transpose(-2, -1) @ value_BHND
-    total = key_BHND.sum(dim=-2, keepdim=True).transpose(-2, -1)
-    return (query_BHND @ context) / (query_BHND @ total + LINEAR_ATTENTION_EPS)
 
 
 class PlainMLP(TransformerBlock):
