@@ -1,8 +1,9 @@
 """A network of plain torch modules as an ONNX model, written node by node.
 
-`torch.onnx.export` takes about a second for the smallest operator; a latency table has hundreds of them. Our
-networks use a dozen kinds of leaf, so each is translated here directly, in milliseconds. Operators of the ONNX
-standard: https://onnx.ai/onnx/operators/
+What is measured and what is exported both come from here, so that a file takes as long as its candidate did.
+`torch.onnx.export` makes slower graphs of transformers, and needs about a second for the smallest operator, of which a
+latency table has hundreds. Our networks use a dozen kinds of leaf, so each is translated here directly, in
+milliseconds. Operators of the ONNX standard: https://onnx.ai/onnx/operators/
 """
 
 from __future__ import annotations
@@ -35,20 +36,32 @@ _FUNCTIONS: dict[Any, str] = {
 }
 
 
-def to_onnx(module: fx.GraphModule, input_shape: tuple[int, ...]) -> onnx.ModelProto:
+def to_onnx(
+    module: fx.GraphModule,
+    input_shape: tuple[int, ...],
+    *,
+    batch: str | None = None,
+    names: tuple[str, str] = ("input", "output"),
+    opset: int = OPSET,
+) -> onnx.ModelProto:
     """The ONNX model of `module` for one float32 input of `(1, *input_shape)`, batch norms folded into convolutions.
 
-    Inputs are called `input`, outputs `output`. Raises `UserError` naming a leaf or function it does not know.
+    With `batch`, the name of the leading side of input and output, that side is open: the same nodes take batches of
+    any size. `names` are those of the input and of the output. Raises `UserError` naming a leaf or function it does
+    not know.
     """
     folded = fold_batch_norm(module)
-    graph = Graph(folded, (1, *input_shape))
+    graph = Graph(folded, (1, *input_shape), names=names, open_batch=batch is not None)
     for node in folded.graph.nodes:
         graph.translate(node)
-    source = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, *input_shape])
-    target = helper.make_tensor_value_info("output", TensorProto.FLOAT, list(graph.shapes["output"]))
-    body = helper.make_graph(graph.nodes, "network", [source], [target], graph.weights)
+    ends = []
+    for name in names:
+        shape = graph.shapes[name]
+        sides = shape if batch is None else (batch, *shape[1:])
+        ends.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, sides))
+    body = helper.make_graph(graph.nodes, "network", ends[:1], ends[1:], graph.weights)
     return helper.make_model(
-        body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="ofa-nas"
+        body, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION, producer_name="ofa-nas"
     )
 
 
@@ -56,11 +69,17 @@ class Graph:
     """The nodes and weights written so far, the ONNX value that each fx node became, and the shape of each value.
 
     Shapes are followed by rule: running the convolutions to learn them would take longer than everything else here.
+    They are those of one image, which stands in them for an open batch: a translation keeps the batch first and writes
+    no shape of its own but through `sides`.
     """
 
-    def __init__(self, network: fx.GraphModule, input_shape: Shape) -> None:
+    def __init__(
+        self, network: fx.GraphModule, input_shape: Shape, *, names: tuple[str, str], open_batch: bool
+    ) -> None:
         self.leaves = dict(network.named_modules())
-        self.shapes: dict[str, Shape] = {"input": input_shape}
+        self.input, self.output = names
+        self.open_batch = open_batch
+        self.shapes: dict[str, Shape] = {self.input: input_shape}
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self.weight_names: set[str] = set()
@@ -82,6 +101,12 @@ class Graph:
         """A constant of whole numbers."""
         return self.weight(name, torch.tensor(values, dtype=torch.int64))
 
+    def sides(self, x: str, shape: Shape) -> Shape:
+        """How a Reshape of `x` writes `shape`, batch first: an open batch as 0 (the side stays) or -1 (the rest)."""
+        if not self.open_batch:
+            return shape
+        return (0 if shape[0] == self.shapes[x][0] else -1, *shape[1:])
+
     def tensor(self, target: str) -> Tensor:
         """The parameter or buffer of this name."""
         module, _, name = target.rpartition(".")
@@ -93,12 +118,12 @@ class Graph:
         if node.op == "placeholder":
             if self.values:
                 raise UserError("a network with more than one input cannot be converted to ONNX", key=node.name)
-            self.values[node] = "input"
+            self.values[node] = self.input
         elif node.op == "output":
             result = node.args[0]
             if not isinstance(result, fx.Node):
                 raise UserError("a network with more than one output cannot be converted to ONNX", key=node.name)
-            self.add("Identity", [self.values[result]], "output", self.shapes[self.values[result]])
+            self.add("Identity", [self.values[result]], self.output, self.shapes[self.values[result]])
         elif node.op == "call_module":
             leaf = self.leaves[str(node.target)]
             if type(leaf) not in _LEAVES:

@@ -53,7 +53,8 @@ def _zero_pad(graph: Graph, leaf: nn.ZeroPad2d, node: fx.Node, x: str) -> str:
 
 
 def _reshape(graph: Graph, node: fx.Node, x: str, shape: Shape) -> str:
-    return graph.add("Reshape", [x, graph.numbers(f"{node.name}.shape", *shape)], node.name, shape)
+    sides = graph.numbers(f"{node.name}.shape", *graph.sides(x, shape))
+    return graph.add("Reshape", [x, sides], node.name, shape)
 
 
 def _unflatten(graph: Graph, node: fx.Node, x: str) -> str:

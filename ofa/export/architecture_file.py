@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ofa.export.forms.base import INPUT, OUTPUT
+from ofa.export.forms.base import BATCH, INPUT, OUTPUT
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_json, write_json
@@ -44,8 +44,8 @@ def write_architecture_file(path: Path, described: ArchitectureFile) -> None:
             "fingerprint": described.space.fingerprint,
             "key": described.architecture.key,
             "architecture": described.architecture.to_json(),
-            "input": {"name": INPUT, "dtype": "float32", "shape": ["batch", preprocessing.in_channels, side, side]},
-            "output": {"name": OUTPUT, "dtype": "float32", "shape": ["batch", described.space.num_classes]},
+            "input": {"name": INPUT, "dtype": "float32", "shape": [BATCH, preprocessing.in_channels, side, side]},
+            "output": {"name": OUTPUT, "dtype": "float32", "shape": [BATCH, described.space.num_classes]},
             "preprocessing": {
                 "resolution": side,
                 "in_channels": preprocessing.in_channels,

@@ -13,7 +13,7 @@ from latency_tables.runtimes import get_runtime
 from latency_tables.settings import DeviceSettings
 from ofa.export.forms.registry import get_form
 from search_spaces.common.errors import UserError
-from search_spaces.common.files import append_line, digest, read_lines
+from search_spaces.common.files import append_line, digest, file_digest, read_lines
 
 #: A network alone is measured in a moment, which a burst of other work can fill: the middle one of several is reported.
 _SETS = 5
@@ -31,21 +31,23 @@ def remeasure(
 ) -> dict[str, Any]:
     """{"median_ms", "p10_ms", "p90_ms", "count", "form"}; `form` is null where the network in memory was measured.
 
-    With a `journal` (JSON lines) a network is measured once per device and settings, whatever interrupts the export
-    after.
+    With a `journal` (JSON lines) a network (where its file is measured, that file) is measured once per device and
+    settings, whatever interrupts the export after.
     """
     form = "onnx" if device.runtime == "onnxruntime" and "onnx" in forms else None
     machine = fingerprint(get_runtime(device.runtime), threads=device.threads).model_dump()
-    key = digest([network_sha256, list(input_shape), form, device.model_dump(mode="json"), machine])
+    path = None if form is None else folder / get_form(form).file
+    file = None if path is None else file_digest(path)
+    key = digest([network_sha256, list(input_shape), file, device.model_dump(mode="json"), machine])
     known = None if journal is None else _known(journal, key)
     if known is not None:
         return known
     sets = []
     for _ in range(_SETS):
-        if form is None:
+        if path is None:
             sets += measure_networks([network], [input_shape], device)
         else:
-            sets += measure_onnx_files([folder / get_form(form).file], device)
+            sets += measure_onnx_files([path], device)
     measured = sorted(sets, key=lambda found: found.median_ms)[_SETS // 2]
     entry = {
         "median_ms": measured.median_ms,

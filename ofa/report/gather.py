@@ -20,7 +20,7 @@ from search_spaces import Architecture, SearchSpace
 from search_spaces.costs import CostTable
 
 SCHEMA = 1
-_PACKAGES = ("ofa-nas", "torch", "timm", "numpy", "onnx", "onnxscript", "onnxruntime", "scikit-learn", "safetensors")
+_PACKAGES = ("ofa-nas", "torch", "timm", "numpy", "onnx", "onnxruntime", "scikit-learn", "safetensors")
 
 
 def gather(run: Path) -> dict[str, Any]:

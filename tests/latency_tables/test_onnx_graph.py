@@ -32,17 +32,21 @@ def randomize(module: nn.Module) -> None:
 def compare(module: fx.GraphModule, shape: tuple[int, ...], *, tolerance: float = 1e-5) -> None:
     randomize(module)
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    x = 3 * torch.randn(1, *shape, generator=torch.Generator().manual_seed(1))
-    model = to_onnx(module, shape)
-    onnx.checker.check_model(model, full_check=True)
-    (result,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"input": x.numpy()})
+    x = 3 * torch.randn(3, *shape, generator=torch.Generator().manual_seed(1))
     module.eval()
     with torch.no_grad():
         expected = module(x.clone())
-    assert tuple(side.dim_value for side in model.graph.output[0].type.tensor_type.shape.dim) == tuple(expected.shape)
     scale = max(1.0, float(expected.abs().max()))
-    assert np.abs(result - expected.numpy()).max() <= tolerance * scale
-    assert not any(node.op_type == "Dropout" for node in model.graph.node)
+    models = {"1": to_onnx(module, shape), "batch": to_onnx(module, shape, batch="batch")}
+    for batch, model in models.items():
+        onnx.checker.check_model(model, full_check=True)
+        images, logits = (x[:1], expected[:1]) if batch == "1" else (x, expected)
+        (result,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"input": images.numpy()})
+        assert np.abs(result - logits.numpy()).max() <= tolerance * scale
+        sides = model.graph.output[0].type.tensor_type.shape.dim
+        assert [side.dim_param or str(side.dim_value) for side in sides] == [batch, *map(str, expected.shape[1:])]
+    fixed, opened = ([node.op_type for node in model.graph.node] for model in models.values())
+    assert fixed == opened and "Dropout" not in fixed
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name]), f"{name} was changed"
 

@@ -19,7 +19,7 @@ from predictors.relu_mlp import ReluMLP
 from predictors.storage import write_predictor
 from search_spaces import Architecture, SearchSpace
 
-HEAVY = {"torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "sklearn", "scipy", "timm", "optuna"}
+HEAVY = {"torch", "torchvision", "onnx", "onnxruntime", "sklearn", "scipy", "timm", "optuna"}
 SIZES = "search resolution 160, 176, 192, 208, 224"
 
 

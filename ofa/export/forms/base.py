@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 #: images (N, C, R, R), normalised -> logits (N, num_classes)
 Predict = Callable[["Tensor"], "Tensor"]
 
-#: names of the input and of the output, in every form that names them
-INPUT, OUTPUT = "image", "logits"
+#: names of the input, of the output and of the open leading side of both, in every form that names them
+INPUT, OUTPUT, BATCH = "image", "logits", "batch"
 
 
 @dataclass(frozen=True)

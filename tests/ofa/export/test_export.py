@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from ofa.export.export import ExportJob, export_network
 from ofa.export.forms.onnx import OnnxForm
 from ofa.export.forms.registry import FORMS
 from ofa.export.forms.safetensors import load_network
+from ofa.export.remeasure import remeasure
 from ofa.export.settings import ExportSettings
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import file_digest, read_lines
@@ -80,6 +82,26 @@ def test_a_damaged_export_is_made_again_from_the_same_readings(
     assert file_digest(out / "model.safetensors") == first["forms"]["safetensors"]["sha256"]
     assert [line["event"] for line in read_lines(tmp_path / "ledger.jsonl", "ledger")] == ["opened", "scored"]
     assert len(read_lines(tmp_path / "journal.jsonl", "journal")) == 1
+
+
+def test_a_file_is_measured_once_and_another_of_the_same_network_again(
+    exported: tuple[ExportJob, Path, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, journal = exported[0], tmp_path / "journal.jsonl"
+    measured = SimpleNamespace(median_ms=1.0, p10_ms=1.0, p90_ms=1.0, count=1)
+    monkeypatch.setattr("ofa.export.remeasure.measure_onnx_files", lambda paths, device: [measured])
+    for content, num_measured in (("one", 1), ("one", 1), ("other", 2)):
+        (tmp_path / "model.onnx").write_text(content)
+        remeasure(
+            job.network,
+            network_sha256=job.network_sha256,
+            input_shape=job.input_shape,
+            folder=tmp_path,
+            forms=("onnx",),
+            device=job.devices[0],
+            journal=journal,
+        )
+        assert len(read_lines(journal, "journal")) == num_measured
 
 
 _OUTSIDE = """

@@ -1,6 +1,4 @@
-"""The converters of torch take the layers of the other families too (`test_forms` is about MobileNetV3), odd maps and
-all.
-"""
+"""The converters take the layers of the other families too (`test_forms` is about MobileNetV3), odd maps and all."""
 
 from __future__ import annotations
 
