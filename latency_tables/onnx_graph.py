@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from latency_tables.folding import fold_batch_norm
-from latency_tables.onnx_tokens import CALLS, TOKEN_LEAVES, linear_of_tokens
+from latency_tables.onnx_tokens import CALLS, JOINS, TOKEN_LEAVES, linear_of_tokens
 from search_spaces.common.errors import UserError
 
 OPSET = 18
@@ -85,8 +85,12 @@ class Graph:
         self.weight_names: set[str] = set()
         self.values: dict[fx.Node, str] = {}
 
-    def add(self, kind: str, inputs: list[str], output: str, shape: Shape, **attributes: object) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=f"{kind}_{output}", **attributes))
+    def add(
+        self, kind: str, inputs: list[str], output: str, shape: Shape, *, first: str | None = None, **attributes: object
+    ) -> str:
+        """Write a node; `first` names what it gives before `output`, which nobody reads."""
+        outputs = [output] if first is None else [f"{output}.{first}", output]
+        self.nodes.append(helper.make_node(kind, inputs, outputs, name=f"{kind}_{output}", **attributes))
         self.shapes[output] = shape
         return output
 
@@ -133,6 +137,9 @@ class Graph:
             self.values[node] = self.weight(str(node.target), self.tensor(str(node.target)))
         elif node.op in ("call_function", "call_method") and (name := _name(node)) in CALLS:
             self.values[node] = CALLS[name](self, node, self.operand(node, 0))
+        elif node.op == "call_function" and (name := _name(node)) in JOINS and isinstance(node.args[0], list):
+            parts = [self.values[part] for part in node.args[0] if isinstance(part, fx.Node)]
+            self.values[node] = JOINS[name](self, node, parts)
         elif node.op == "call_function" and node.target in _FUNCTIONS and len(node.args) == 2 and not node.kwargs:
             pair = [self.operand(node, 0), self.operand_or_number(node, 1)]
             shape = torch.broadcast_shapes(*(self.shapes[value] for value in pair))
@@ -291,7 +298,7 @@ def _relu6(graph: Graph, leaf: nn.ReLU6, node: fx.Node, x: str) -> str:
     return graph.add("Clip", [x, *bounds], node.name, graph.shapes[x])
 
 
-def _elementwise(kind: str, **attributes: float) -> _Translate:
+def _elementwise(kind: str, **attributes: Any) -> _Translate:
     def translate(graph: Graph, leaf: nn.Module, node: fx.Node, x: str) -> str:
         return graph.add(kind, [x], node.name, graph.shapes[x], **attributes)
 
@@ -319,5 +326,5 @@ _LEAVES: dict[type[nn.Module], _Translate] = {
 
 def _unknown(what: str, where: str) -> UserError:
     known = ", ".join(leaf.__name__ for leaf in _LEAVES)
-    hint = f"Known: {known}, {', '.join(CALLS)}, +, * and / of tensors and numbers"
+    hint = f"Known: {known}, {', '.join([*CALLS, *JOINS])}, +, * and / of tensors and numbers"
     return UserError(f"{what} cannot be converted to ONNX", key=where, hint=hint)

@@ -58,21 +58,23 @@ def _reshape(graph: Graph, node: fx.Node, x: str, shape: Shape) -> str:
 
 
 def _unflatten(graph: Graph, node: fx.Node, x: str) -> str:
-    """`x.unflatten(-1, (-1, size))`"""
-    *outer, features = graph.shapes[x]
-    dim, parts = node.args[1:]
-    if dim not in (-1, len(outer)) or not isinstance(parts, tuple) or len(parts) != 2 or parts[0] != -1:
-        raise graph.unknown(f"unflatten({dim}, {parts})", node.name)
-    size = int(str(parts[1]))
-    return _reshape(graph, node, x, (*outer, features // size, size))
+    """`x.unflatten(dim, sizes)`, one of which may be -1"""
+    shape, (dim, sizes) = graph.shapes[x], node.args[1:]
+    if not isinstance(dim, int) or not isinstance(sizes, tuple) or dim % len(shape) == 0:
+        raise graph.unknown(f"unflatten({dim}, {sizes})", node.name)
+    dim, parts = dim % len(shape), [int(str(size)) for size in sizes]
+    rest = math.prod(size for size in parts if size != -1)
+    parts = [shape[dim] // rest if size == -1 else size for size in parts]
+    return _reshape(graph, node, x, (*shape[:dim], *parts, *shape[dim + 1 :]))
 
 
 def _flatten(graph: Graph, node: fx.Node, x: str) -> str:
-    """`x.flatten(start)`"""
+    """`x.flatten(start)` or `x.flatten(start, end)`"""
     shape, rest = graph.shapes[x], node.args[1:]
-    if len(rest) != 1 or not isinstance(rest[0], int) or node.kwargs:
+    if len(rest) not in (1, 2) or not all(isinstance(dim, int) for dim in rest) or node.kwargs or rest[0] == 0:
         raise graph.unknown(f"flatten{rest}", node.name)
-    return _reshape(graph, node, x, (*shape[: rest[0]], math.prod(shape[rest[0] :])))
+    start, end = (int(str(dim)) % len(shape) for dim in (*rest, -1)[:2])
+    return _reshape(graph, node, x, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
 
 
 def _transpose(graph: Graph, node: fx.Node, x: str) -> str:
@@ -99,20 +101,80 @@ def _attention(graph: Graph, node: fx.Node, query: str) -> str:
 
 
 def _item(graph: Graph, node: fx.Node, x: str) -> str:
-    """`x[:, number]`"""
-    index = node.args[1]
-    if not (isinstance(index, tuple) and len(index) == 2 and index[0] == slice(None) and isinstance(index[1], int)):
+    """`x[:, number]`, `x[:, :, first:last]` and the like; the second of what `topk` gives"""
+    index, source = node.args[1], node.args[0]
+    if isinstance(source, fx.Node) and source.target == "topk" and index == 1:
+        return x
+    entries = index if isinstance(index, tuple) else (index,)
+    numbers = [axis for axis, entry in enumerate(entries) if isinstance(entry, int)]
+    slices = [axis for axis, entry in enumerate(entries) if isinstance(entry, slice) and entry != slice(None)]
+    known = len(numbers) + len(slices) + sum(entry == slice(None) for entry in entries) == len(entries)
+    if not known or entries[0] != slice(None) or len(numbers) + len(slices) != 1:
         raise graph.unknown(f"[{index}]", node.name)
-    place = graph.weight(f"{node.name}.place", torch.tensor(index[1], dtype=torch.int64))
-    return graph.add("Gather", [x, place], node.name, (graph.shapes[x][0], *graph.shapes[x][2:]), axis=1)
+    (axis,), shape = numbers or slices, graph.shapes[x]
+    if numbers:
+        place = graph.weight(f"{node.name}.place", torch.tensor(entries[axis], dtype=torch.int64))
+        return graph.add("Gather", [x, place], node.name, (*shape[:axis], *shape[axis + 1 :]), axis=axis)
+    first, last, step = entries[axis].indices(shape[axis])  # type: ignore[union-attr,call-arg]
+    if step != 1:
+        raise graph.unknown(f"[{index}]", node.name)
+    bounds = [
+        graph.numbers(f"{node.name}.{n}", value) for n, value in (("first", first), ("last", last), ("axis", axis))
+    ]
+    return graph.add("Slice", [x, *bounds], node.name, (*shape[:axis], last - first, *shape[axis + 1 :]))
 
 
 def _mean(graph: Graph, node: fx.Node, x: str) -> str:
-    """`x.mean(dim=1)`"""
-    if node.args[1:] or dict(node.kwargs) != {"dim": 1}:
+    """`x.mean(dim=1)`, `x.mean(dim=(1, 2))`"""
+    dims = node.kwargs.get("dim")
+    dims = dims if isinstance(dims, tuple) else (dims,)
+    shape = graph.shapes[x]
+    if node.args[1:] or len(node.kwargs) != 1 or not all(isinstance(dim, int) and 0 < dim < len(shape) for dim in dims):
         raise graph.unknown(f"mean{(*node.args[1:], dict(node.kwargs))}", node.name)
-    axes = graph.numbers(f"{node.name}.axes", 1)
-    return graph.add("ReduceMean", [x, axes], node.name, (graph.shapes[x][0], *graph.shapes[x][2:]), keepdims=0)
+    axes = [int(str(dim)) for dim in dims]
+    left = tuple(side for axis, side in enumerate(shape) if axis not in axes)
+    return graph.add("ReduceMean", [x, graph.numbers(f"{node.name}.axes", *axes)], node.name, left, keepdims=0)
+
+
+def _softmax(graph: Graph, node: fx.Node, x: str) -> str:
+    """`x.softmax(dim=-1)`"""
+    if node.args[1:] or dict(node.kwargs) != {"dim": -1}:
+        raise graph.unknown(f"softmax{(*node.args[1:], dict(node.kwargs))}", node.name)
+    return graph.add("Softmax", [x], node.name, graph.shapes[x], axis=-1)
+
+
+def _unsqueeze(graph: Graph, node: fx.Node, x: str) -> str:
+    """`x.unsqueeze(-1)`"""
+    if node.args[1:] != (-1,) or node.kwargs:
+        raise graph.unknown(f"unsqueeze{node.args[1:]}", node.name)
+    axes = graph.numbers(f"{node.name}.axes", -1)
+    return graph.add("Unsqueeze", [x, axes], node.name, (*graph.shapes[x], 1))
+
+
+def _topk(graph: Graph, node: fx.Node, x: str) -> str:
+    """The numbers of the largest, `x.topk(num, dim=1)[1]`"""
+    if len(node.args) != 2 or dict(node.kwargs) != {"dim": 1} or len(graph.shapes[x]) != 2:
+        raise graph.unknown(f"topk{(*node.args[1:], dict(node.kwargs))}", node.name)
+    num = int(str(node.args[1]))
+    shape = (graph.shapes[x][0], num)
+    return graph.add("TopK", [x, graph.numbers(f"{node.name}.num", num)], node.name, shape, first="values", axis=1)
+
+
+def _take_along_dim(graph: Graph, node: fx.Node, x: str) -> str:
+    """`x.take_along_dim(numbers, dim=1)` of tokens: numbers (B, num, 1)"""
+    numbers, shape = graph.operand(node, 1), graph.shapes[x]
+    if dict(node.kwargs) != {"dim": 1} or len(shape) != 3 or graph.shapes[numbers][2:] != (1,):
+        raise graph.unknown(f"take_along_dim of {shape}", node.name)
+    return graph.add("GatherND", [x, numbers], node.name, (shape[0], graph.shapes[numbers][1], shape[2]), batch_dims=1)
+
+
+def _cat(graph: Graph, node: fx.Node, parts: list[str]) -> str:
+    """`torch.cat([...], dim=dim)`"""
+    dim, first = node.kwargs.get("dim"), graph.shapes[parts[0]]
+    if len(node.args) != 1 or not isinstance(dim, int) or not 0 < dim < len(first):
+        raise graph.unknown(f"cat along {dim}", node.name)
+    together = sum(graph.shapes[part][dim] for part in parts)
+    return graph.add("Concat", parts, node.name, (*first[:dim], together, *first[dim + 1 :]), axis=dim)
 
 
 def _matmul(graph: Graph, node: fx.Node, left: str) -> str:
@@ -130,10 +192,20 @@ def _sum(graph: Graph, node: fx.Node, x: str) -> str:
     return graph.add("ReduceSum", [x, axes], node.name, (*outer, 1, width), keepdims=1)
 
 
+def _constant_pad(graph: Graph, leaf: nn.ConstantPad1d, node: fx.Node, x: str) -> str:
+    left, right = leaf.padding
+    *outer, width = graph.shapes[x]
+    zeros = [0] * len(outer)
+    pads = graph.numbers(f"{node.name}.pads", *zeros, left, *zeros, right)
+    value = graph.weight(f"{node.name}.value", torch.tensor(float(leaf.value)))
+    return graph.add("Pad", [x, pads, value], node.name, (*outer, width + left + right))
+
+
 TOKEN_LEAVES: dict[type[nn.Module], Callable[[Graph, Any, fx.Node, str], str]] = {
     nn.LayerNorm: _layer_norm,
     nn.GELU: _gelu,
     nn.ZeroPad2d: _zero_pad,
+    nn.ConstantPad1d: _constant_pad,
 }
 
 #: functions and methods by name
@@ -146,4 +218,11 @@ CALLS: dict[str, Callable[[Graph, fx.Node, str], str]] = {
     "mean": _mean,
     "matmul": _matmul,
     "sum": _sum,
+    "softmax": _softmax,
+    "unsqueeze": _unsqueeze,
+    "topk": _topk,
+    "take_along_dim": _take_along_dim,
 }
+
+#: functions of a list of tensors
+JOINS: dict[str, Callable[[Graph, fx.Node, list[str]], str]] = {"cat": _cat}

@@ -104,6 +104,7 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
             folder=folder,
             forms=settings.forms,
             tolerance=settings.tolerance,
+            ties=any(operator.has_ties for _, operator in job.space.network(job.architecture)),
         )
         advance(note="scoring")
         form = scored_form(settings.forms)

@@ -15,25 +15,37 @@ from search_spaces.common.errors import UserError
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the logits of a form are from those of the network: the largest over all images and classes."""
+    """How far the logits of a form are from those of the network: the largest over all images and classes, but for
+    `num_ties` images, where rounding decided.
+    """
 
     max_abs: float
     num_images: int
+    num_ties: int = 0
 
 
 def verify_forms(
-    network: Callable[[Tensor], Tensor], images: Tensor, *, folder: Path, forms: tuple[str, ...], tolerance: float
+    network: Callable[[Tensor], Tensor],
+    images: Tensor,
+    *,
+    folder: Path,
+    forms: tuple[str, ...],
+    tolerance: float,
+    ties: bool = False,
 ) -> dict[str, Difference]:
     """Load every form from `folder` and compare it with `network` on `images` (N, C, R, R).
 
     Batches of several sizes go through, so that a form fixed to one size is found out. Raises `UserError`, naming the
     form and the difference, where a logit is off by more than `tolerance` or not finite, or the most likely class is
-    another one.
+    another one. Where the network is of those in which rounding may decide (`ties`), that is no fault for one image in
+    16.
     """
+    allowed = len(images) // 16 if ties else 0
     with torch.inference_mode():
         expected = network(images)
         return {
-            name: _compare(expected, _outputs(name, folder, images), name=name, tolerance=tolerance) for name in forms
+            name: _compare(expected, _outputs(name, folder, images), name=name, tolerance=tolerance, ties=allowed)
+            for name in forms
         }
 
 
@@ -49,14 +61,18 @@ def _outputs(name: str, folder: Path, images: Tensor) -> Tensor:
         raise UserError(f"the form {name!r} does not run: {reason}", file=form.file) from error
 
 
-def _compare(expected: Tensor, found: Tensor, *, name: str, tolerance: float) -> Difference:
+def _compare(expected: Tensor, found: Tensor, *, name: str, tolerance: float, ties: int) -> Difference:
     file = get_form(name).file
     if found.shape != expected.shape:
         shapes = f"{tuple(found.shape)}, not {tuple(expected.shape)}"
         raise UserError(f"the form {name!r} gives outputs of shape {shapes}", file=file)
     if not torch.isfinite(found).all():
         raise UserError(f"the form {name!r} gives outputs that are not finite", file=file)
-    difference, num = float((expected - found).abs().max()), len(expected)
+    differences, num = (expected - found).abs().amax(dim=1), len(expected)
+    difference = float(differences.max())
+    moved_or_off = (differences > tolerance) | (expected.argmax(dim=1) != found.argmax(dim=1))
+    if 0 < (num_ties := int(moved_or_off.sum())) <= ties:
+        return Difference(float(differences[~moved_or_off].max()), num, num_ties)
     if difference > tolerance:
         raise UserError(
             f"the form {name!r} differs from the network by {difference:.3g} on {num} real images; "

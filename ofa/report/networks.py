@@ -157,7 +157,7 @@ def _files(winner: Report) -> Markup | None:
             "tr",
             tag("td", tag("code", f"{export['folder']}/{form['file']}")),
             tag("td", text.size(form["bytes"])),
-            tag("td", f"{form['max_abs']:.1e} on {form['num_images']} images"),
+            tag("td", _difference(form)),
             tag("td", tag("code", form["sha256"][:16], title=form["sha256"]), class_="hash"),
         )
         for form in export["forms"].values()
@@ -170,3 +170,10 @@ def _architecture(values: Report) -> str:
     import json
 
     return "\n".join(f"{name}: {json.dumps(value)}" for name, value in values.items())
+
+
+def _difference(form: dict[str, Any]) -> str:
+    """How far an exported file is from the network."""
+    ties = form.get("num_ties", 0)
+    text = f"{form['max_abs']:.1e} on {form['num_images'] - ties} images"
+    return f"{text}; on {ties} rounding chose other tokens" if ties else text

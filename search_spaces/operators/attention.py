@@ -49,6 +49,10 @@ class Attention(RemainingTokens):
         return self.form not in GRID_FORMS and not self.drops
 
     @property
+    def has_ties(self) -> bool:
+        return bool(self.drops)
+
+    @property
     def features(self) -> Number:
         """Those of all heads together."""
         return self.heads * self.head_dim

@@ -83,6 +83,11 @@ class Operator:
         return True
 
     @property
+    def has_ties(self) -> bool:
+        """Whether inputs that are equal up to rounding may give quite another output, where a choice is a close one."""
+        return False
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """(C, H, W) of one input, (C,) where the operator takes vectors, (N, D) where it takes tokens."""
         return (int(self.in_channels), int(self.resolution), int(self.resolution))
