@@ -160,12 +160,29 @@ def _topk(graph: Graph, node: fx.Node, x: str) -> str:
     return graph.add("TopK", [x, graph.numbers(f"{node.name}.num", num)], node.name, shape, first="values", axis=1)
 
 
-def _take_along_dim(graph: Graph, node: fx.Node, x: str) -> str:
-    """`x.take_along_dim(numbers, dim=1)` of tokens: numbers (B, num, 1)"""
-    numbers, shape = graph.operand(node, 1), graph.shapes[x]
-    if dict(node.kwargs) != {"dim": 1} or len(shape) != 3 or graph.shapes[numbers][2:] != (1,):
-        raise graph.unknown(f"take_along_dim of {shape}", node.name)
-    return graph.add("GatherND", [x, numbers], node.name, (shape[0], graph.shapes[numbers][1], shape[2]), batch_dims=1)
+def _gather(graph: Graph, node: fx.Node, x: str) -> str:
+    """The tokens of these numbers, `x.gather(1, numbers.expand(-1, -1, x.size(2)))`"""
+    numbers, shape = graph.operand(node, 2), graph.shapes[x]
+    expanded = node.args[2]
+    if len(shape) != 3 or node.args[1] != 1 or not isinstance(expanded, fx.Node) or expanded.target != "expand":
+        raise graph.unknown(f"gather of {shape}", node.name)
+    shape = (shape[0], graph.shapes[numbers][1], shape[2])
+    return graph.add("GatherND", [x, numbers], node.name, shape, batch_dims=1)
+
+
+def _expand(graph: Graph, node: fx.Node, x: str) -> str:
+    """`numbers.expand(-1, -1, features)` for `gather`, which takes them as they were"""
+    users = {user.target for user in node.users}
+    if users != {"gather"} or node.args[1:3] != (-1, -1) or graph.shapes[x][2:] != (1,):
+        raise graph.unknown(f"expand{node.args[1:]}", node.name)
+    return x
+
+
+def _size(graph: Graph, node: fx.Node, x: str) -> str:
+    """`x.size(2)` for `expand`"""
+    if {user.target for user in node.users} != {"expand"}:
+        raise graph.unknown("size", node.name)
+    return x
 
 
 def _cat(graph: Graph, node: fx.Node, parts: list[str]) -> str:
@@ -221,7 +238,9 @@ CALLS: dict[str, Callable[[Graph, fx.Node, str], str]] = {
     "softmax": _softmax,
     "unsqueeze": _unsqueeze,
     "topk": _topk,
-    "take_along_dim": _take_along_dim,
+    "gather": _gather,
+    "expand": _expand,
+    "size": _size,
 }
 
 #: functions of a list of tensors

@@ -17,6 +17,7 @@ from search_spaces.plain.attention import (
     heads_of,
     linear_attention,
     scored_attention,
+    tokens_of,
 )
 
 
@@ -78,7 +79,7 @@ class ElasticAttention(ElasticTransformerBlock):
             scores_BN = F.pad(scores_BN[:, 1:], (1, 0), value=torch.inf)
         numbers = scores_BN.topk(int(operator.num_kept), dim=1)[1].unsqueeze(-1)
         mixed = (weights @ values).transpose(1, 2).flatten(2)
-        return x.take_along_dim(numbers, dim=1), mixed.take_along_dim(numbers, dim=1)
+        return tokens_of(x, numbers), tokens_of(mixed, numbers)
 
     def _look_near_and_far(self, query: Tensor, key: Tensor, value: Tensor, operator: Attention) -> Tensor:
         """The averages of windows are those of keys and values here: their layers are linear, so it is the same."""

@@ -47,7 +47,6 @@ class HybridSettings(InvertedResidualSettings, TransformerBlockSettings):
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> HybridSettings:
-        self.check_depth(self.layers, "layers")
         for side in self.resolution:
             self.check_grid(side_after({"resolution": side}, strides=(self.stem_stride, *self.strides)))
         return self

@@ -35,8 +35,9 @@ class TransformerBlockSettings(Settings):
     blocks may mix tokens: `softmax` and `linear` attention, `hilo`, which looks at windows of the grid, or a depthwise
     `convolution`, which has neither heads nor rank.
 
-    The blocks `selects`, counted from 1, each keep a part of the tokens that reach them, one of `keep`; from the first
-    of them on there is no whole grid any more, and blocks mix tokens by `softmax` and `linear` attention only.
+    The blocks `selects`, counted from 1, as far as there are so many, each keep a part of the tokens that reach them,
+    one of `keep`; from the first of them on there is no whole grid any more, and blocks mix tokens by `softmax` and
+    `linear` attention only.
     """
 
     embed: tuple[Positive, ...]
@@ -85,11 +86,6 @@ class TransformerBlockSettings(Settings):
         """How a block, counted from 0, may mix its tokens."""
         whole_grid = not self.selects or block + 1 < self.selects[0]
         return tuple(form for form in self.attention if whole_grid or form not in GRID_FORMS)
-
-    def check_depth(self, depths: Sequence[int], key: str) -> None:
-        """Raises `ValueError` where a block that selects tokens is beyond the last."""
-        if self.selects and self.selects[-1] > max(depths):
-            raise ValueError(f"selects: there is no block {self.selects[-1]}: {key} is at most {max(depths)}")
 
     def check_grid(self, side: int) -> None:
         """Raises `ValueError` for a grid of tokens that has no windows."""
@@ -154,8 +150,8 @@ def block_genes(
         choices.append(Choice(group, number) if always else Choice(group, number, depth, deeper))
         genes.append(Gene.simple(f"{group}.{number}", options))
 
-    for number, selecting in enumerate(s.selects):
-        add("keep", number, selecting - 1, s.keep)
+    for number, selecting in enumerate(_selection(s, depths, depth).blocks):
+        add("keep", number, selecting, s.keep)
     for block in range(max(depths)):
         forms = s.forms(block)
         add("attention", block, block, forms)
@@ -194,7 +190,7 @@ def classifier_slot(
 
 
 def _selection(s: TransformerBlockSettings, depths: Sequence[int], depth: str) -> Selection:
-    return Selection(tuple(block - 1 for block in s.selects), depth, min(depths))
+    return Selection(tuple(block - 1 for block in s.selects if block <= max(depths)), depth, min(depths))
 
 
 def _deep(depth: str, block: int, choices: Choices) -> Any:

@@ -53,7 +53,6 @@ class VisionTransformerSettings(TransformerBlockSettings):
         for form in GRID_FORMS:
             if form in self.attention and self.class_token:
                 raise ValueError(f"attention: {form} has no place for a class token: set class_token: false")
-        self.check_depth(self.depth, "depth")
         return self
 
 

@@ -90,7 +90,7 @@ class PlainAttention(TransformerBlock):
             scores_BN = self.always(scores_BN[:, 1:])
         numbers = scores_BN.topk(int(self.op.num_kept), dim=1)[1].unsqueeze(-1)
         mixed = (weights @ values).transpose(1, 2).flatten(2)
-        return x.take_along_dim(numbers, dim=1), mixed.take_along_dim(numbers, dim=1)
+        return tokens_of(x, numbers), tokens_of(mixed, numbers)
 
     def _look_near_and_far(self, x: Tensor) -> Tensor:
         grid = x.transpose(1, 2).unflatten(2, (-1, self.op.resolution))
@@ -107,6 +107,11 @@ class PlainAttention(TransformerBlock):
 def heads_of(x_BND: Tensor, head_dim: int) -> Tensor:
     """(B, H, N, head_dim)"""
     return x_BND.unflatten(-1, (-1, head_dim)).transpose(1, 2)
+
+
+def tokens_of(x_BND: Tensor, numbers_BK1: Tensor) -> Tensor:
+    """(B, K, D): the tokens of these numbers."""
+    return x_BND.gather(1, numbers_BK1.expand(-1, -1, x_BND.size(2)))
 
 
 def attention_in_windows(query_BND: Tensor, key_BND: Tensor, value_BND: Tensor, side: int, head_dim: int) -> Tensor:

@@ -13,7 +13,7 @@ from latency_tables.measure import measure_table
 from latency_tables.runtimes import RUNTIMES, get_runtime
 from latency_tables.settings import DeviceSettings
 from search_spaces import SearchSpace, get_space
-from search_spaces.operators import Operator
+from search_spaces.operators import Attention, Operator
 from search_spaces.plain import PLAIN, build_operator
 from search_spaces.registry import FAMILIES
 
@@ -61,6 +61,7 @@ SPACES = {
         "depth": [1, 2],
         "heads": [2],
         "mlp": [2],
+        "selects": [2],
         "head_dim": 8,
     },
 }
@@ -87,11 +88,12 @@ def test_table_of_a_family(family: str, runtime: str, device: Callable[..., Devi
 
 @pytest.mark.parametrize("runtime", RUNTIMES.names())
 def test_a_call_is_one_inference_of_each_kind_of_operator(runtime: str) -> None:
-    kinds: dict[tuple[str, bool], Operator] = {}
+    kinds: dict[tuple[object, ...], Operator] = {}
     for family in SPACES:
         for operator in space_of(family).operators().values():
-            kinds[operator.kind, operator.resolution % 2 == 1] = operator
-    assert ("bottleneck", True) in kinds
+            form = (operator.form, bool(operator.drops)) if isinstance(operator, Attention) else ()
+            kinds[operator.kind, operator.resolution % 2 == 1, *form] = operator
+    assert ("bottleneck", True) in kinds and ("attention", False, "linear", True) in kinds
     for operator in kinds.values():
         module = build_operator(operator)
         result = get_runtime(runtime).prepare(module, operator.input_shape, threads=1)()

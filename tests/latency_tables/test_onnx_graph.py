@@ -134,9 +134,15 @@ def test_attention_with_all_that_stands_around_it() -> None:
 @pytest.mark.parametrize(
     ("call", "named"),
     [
-        (lambda x: x.unflatten(1, (2, 3)), "unflatten"),
-        (lambda x: x.flatten(1, 2), "flatten"),
+        (lambda x: x.unflatten(0, (1, -1)), "unflatten"),
+        (lambda x: x.flatten(0, 1), "flatten"),
         (lambda x: x[0], "getitem|\\[0\\]"),
+        (lambda x: x[:, ::2], "slice"),
+        (lambda x: x.softmax(dim=1), "softmax"),
+        (lambda x: x.unsqueeze(0), "unsqueeze"),
+        (lambda x: x.topk(2, dim=-1)[1], "topk"),
+        (lambda x: x.expand(-1, x.size(1), 5), "size"),
+        (lambda x: torch.cat([x, x]), "cat"),
         (lambda x: x.mean(), "mean"),
         (lambda x: x.sum(dim=1), "sum"),
         (lambda x: nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True), "attention with a mask"),

@@ -296,7 +296,7 @@ class Liveness(fx.Interpreter):
         "sum",
         "cat",
         "topk",
-        "take_along_dim",
+        "gather",
     )
 
     def peak(self, x: torch.Tensor) -> int:
@@ -325,7 +325,7 @@ class Liveness(fx.Interpreter):
 
     def run_node(self, node: fx.Node) -> object:
         value = super().run_node(node)
-        if node.op in ("output", "get_attr"):
+        if node.op in ("output", "get_attr") or node.target == "size":
             return value
         layer = self.fetch_attr(str(node.target)) if node.op == "call_module" else None
         name = getattr(node.target, "__name__", node.target)
@@ -339,6 +339,8 @@ class Liveness(fx.Interpreter):
         self.shapes[node] = value.shape
         if new or isinstance(layer, (nn.ZeroPad2d, nn.ConstantPad1d)):
             self.elements[self.buffer[node]] = math.prod(value.shape)
+        if name == "expand":
+            return value  # one number for all features of a token
         if name == "scaled_dot_product_attention":
             self.scores[node] = math.prod(value.shape[:-1]) * self.shapes[node.args[1]][-2]
         assert math.prod(value.shape) == self.elements[self.buffer[node]], f"{node} does not fit its buffer"

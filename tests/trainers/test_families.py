@@ -58,11 +58,12 @@ SPACES: dict[str, dict[str, Any]] = {
     "vision_transformer": {
         "name": "vit_nano",
         "resolution": [16, 24],
-        "patch": [4, 8],
+        "patch": [2, 4],
         "embed": [16, 24],
         "depth": [1, 2],
-        "heads": [1, 2],
+        "heads": [2, 3],
         "mlp": [1, 2],
+        "selects": [2],
         "head_dim": 8,
     },
 }

@@ -11,7 +11,7 @@ from torch import nn
 
 from ofa.export.forms.base import Source
 from ofa.export.forms.registry import get_form
-from search_spaces import get_space
+from search_spaces import Architecture, get_space
 from search_spaces.registry import FAMILIES
 from search_spaces.supernet import build_supernet
 
@@ -51,11 +51,14 @@ SPACES: dict[str, dict[str, Any]] = {
         "patch": [4, 8],
         "embed": [16, 24],
         "depth": [1, 2],
-        "heads": [1, 2],
+        "heads": [2],
         "mlp": [1, 2],
         "head_dim": 8,
+        "selects": [2],
     },
 }
+#: forms of attention that the largest network does not have
+OTHER_FORMS = {"attention": ("hilo", "linear"), "keep": (0.5,)}
 
 
 def test_every_family_is_here() -> None:
@@ -66,7 +69,10 @@ def test_every_family_is_here() -> None:
 @pytest.mark.parametrize("family", SPACES)
 def test_a_form_computes_what_the_network_does(form: str, family: str, tmp_path: Path) -> None:
     space = get_space(SPACES[family], num_classes=5)
-    network = build_supernet(space, seed=0).eval().extract(space.decode(space.largest())[0])
+    (architecture,) = space.decode(space.largest())
+    if family == "vision_transformer":
+        architecture = Architecture({**architecture.values, **OTHER_FORMS})
+    network = build_supernet(space, seed=0).eval().extract(architecture)
     generator = torch.Generator().manual_seed(0)
     for norm in network.modules():
         if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None:

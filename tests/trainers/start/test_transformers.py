@@ -28,6 +28,7 @@ SPACE: dict[str, Any] = {
     "mlp_rank": [0.5, 1],
     "head_dim": 16,
     "attention": ["softmax", "linear"],
+    "selects": [2],
     "class_token": True,
 }
 
@@ -64,6 +65,37 @@ def test_largest_subnet_computes_what_timm_does(class_token: bool, tmp_path: Pat
     torch.testing.assert_close(supernet(x, largest), expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(supernet.extract(largest)(x), expected, rtol=1e-5, atol=1e-5)
     assert report.params["fresh"] == 0 and not report.fresh and not report.partial
+
+
+#: space, its settings where it is a network of timm's kind, and that network
+COINCIDING: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("autoformer_tiny", {"embed": [144, 192], "heads": [2, 3]}, {"embed_dim": 192, "num_heads": 3, "depth": 14}),
+    ("autoformer_small", {"embed": [384], "heads": [5, 6], "depth": [1, 2]}, {"embed_dim": 384, "num_heads": 6}),
+    ("autoformer_base", {"embed": [528, 576], "heads": [9], "depth": [1, 2]}, {"embed_dim": 576, "num_heads": 9}),
+    (
+        "mcuformer",
+        {"embed": [168, 192], "heads": [3], "attention_rank": [1], "mlp_rank": [1], "depth": [12]},
+        {"embed_dim": 192, "num_heads": 3, "depth": 12, "img_size": 240, "class_token": False},
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "theirs"), COINCIDING, ids=[name for name, *_ in COINCIDING])
+@torch.no_grad()
+def test_shipped_spaces_hold_networks_of_timm(
+    name: str, settings: dict[str, Any], theirs: dict[str, Any], tmp_path: Path
+) -> None:
+    """The largest subnet, whatever else is elastic, where its heads together are as wide as its embedding."""
+    pool = {} if theirs.get("class_token", True) else {"global_pool": "avg", "fc_norm": False}
+    network = timm_network(**{"img_size": 224, "patch_size": 16, "num_classes": 1000, "depth": 2} | theirs | pool)
+    space = get_space({"name": name, **settings})
+    supernet = build_supernet(space, seed=1).eval()
+    report = load_pretrained(supernet, saved(network, tmp_path))
+    (largest,) = space.decode(space.largest())
+    x = torch.randn(1, 3, largest.resolution, largest.resolution)
+    expected = network(x)
+    assert expected.std() > 0.05 and report.params["fresh"] == 0
+    torch.testing.assert_close(supernet.extract(largest)(x), expected, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
