@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -51,6 +52,12 @@ class Supernet(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that optimisers leave alone besides biases and norms (timm asks for them)."""
         return {name for name, _ in self.named_parameters() if name.endswith(".places")}
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, list[tuple[str, tuple[int]]]]:
+        """Which parameters are how early, one number a block (timm asks for it where the learning rate falls off)."""
+        blocks = dict.fromkeys(name.removesuffix("_attention").removesuffix("_mlp") for name in self.slots)
+        ending = r"(?:_attention|_mlp)?\."
+        return {"blocks": [(rf"^slots\.{re.escape(name)}{ending}", (number,)) for number, name in enumerate(blocks)]}
 
     @torch.no_grad()
     def extract(self, architecture: Architecture, *, share: bool = False) -> fx.GraphModule:

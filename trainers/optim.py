@@ -27,6 +27,7 @@ def make_optimizer(supernet: nn.Module, phase: Phase, settings: TrainSettings) -
         lr=phase.lr,
         weight_decay=phase.weight_decay,
         momentum=settings.optimizer.momentum,
+        layer_decay=settings.optimizer.layer_decay,
         fused=True,
     )
     if isinstance(optimizer, torch.optim.SGD):
@@ -55,7 +56,8 @@ def make_scheduler(optimizer: torch.optim.Optimizer, phase: Phase, settings: Tra
 def set_learning_rate(scheduler: CosineLRScheduler, phase: Phase, step: int) -> float:
     """Set and return the rate of `step`: the schedule at the middle of the step, so that no step has rate 0."""
     scheduler.step_update(step - phase.schedule_start + 0.5)
-    return float(scheduler.optimizer.param_groups[0]["lr"])
+    group = scheduler.optimizer.param_groups[0]
+    return float(group["lr"] / group.get("lr_scale", 1.0))
 
 
 def make_ema(supernet: nn.Module, settings: TrainSettings) -> ModelEmaV3 | None:

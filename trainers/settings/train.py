@@ -50,6 +50,10 @@ class OptimizerSettings(Settings):
     lr: float = Field(0.05, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(3e-5, ge=0)
+    layer_decay: float | None = Field(None, gt=0, lt=1)
+    """The rate of every block is that of the next one times this (the classifier has all of it): for start weights that
+    should move the less the earlier they are (https://arxiv.org/abs/2106.08254).
+    """
 
 
 class ScheduleSettings(Settings):
@@ -224,11 +228,14 @@ def training_inputs(config: TrainingConfig) -> dict[str, Any]:
     """What decides the trained weights, as JSON: two configs with equal inputs train the same supernet."""
     init = config.train.init
     start = {} if init is None else {"init": {"sha256": init.pinned().sha256}}
+    left_out: dict[str, Any] = dict.fromkeys(_incidental(config.train) | {"init"}, True)
+    if config.train.optimizer.layer_decay is None:  # trainings from before there was such a setting are the same
+        left_out["optimizer"] = {"layer_decay"}
     return {
         "seed": config.seed,
         "space": config.space,
         "data": config.data.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude=_incidental(config.train) | {"init"}) | start,
+        "train": config.train.model_dump(mode="json", exclude=left_out) | start,
     }
 
 
