@@ -228,14 +228,11 @@ def training_inputs(config: TrainingConfig) -> dict[str, Any]:
     """What decides the trained weights, as JSON: two configs with equal inputs train the same supernet."""
     init = config.train.init
     start = {} if init is None else {"init": {"sha256": init.pinned().sha256}}
-    left_out: dict[str, Any] = dict.fromkeys(_incidental(config.train) | {"init"}, True)
-    if config.train.optimizer.layer_decay is None:  # trainings from before there was such a setting are the same
-        left_out["optimizer"] = {"layer_decay"}
     return {
         "seed": config.seed,
         "space": config.space,
         "data": config.data.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude=left_out) | start,
+        "train": config.train.model_dump(mode="json", exclude=_incidental(config.train) | {"init"}) | start,
     }
 
 

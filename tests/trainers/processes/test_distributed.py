@@ -83,6 +83,31 @@ def test_two_processes_equal_one(make_config: MakeConfig, tmp_path: Path) -> Non
         assert (tensor - two[name]).abs().max() <= TOLERANCE, name
 
 
+#: blocks of every form, ranks, patches, and tokens that are dropped
+TRANSFORMER: dict[str, Any] = {
+    "name": "vit_nano",
+    "resolution": [16],
+    "patch": [2, 4],
+    "embed": [16, 24],
+    "depth": [2, 3],
+    "mlp": [1, 2],
+    "head_dim": 8,
+    "selects": [3],
+}
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_on_a_transformer(make_config: MakeConfig, tmp_path: Path) -> None:
+    adam = {"name": "adamw", "lr": 0.001, "layer_decay": 0.8}
+    config = make_config(
+        space=TRANSFORMER, max_steps=12, optimizer=adam, ema_decay=0.9, clip_grad_norm=1.0, log_every=1
+    )
+    train(config, tmp_path / "one")
+    result = torchrun(config, tmp_path / "two")
+    assert result.returncode == 0, result.stderr
+    check_same_curve(tmp_path / "two", tmp_path / "one")
+
+
 #: 50 steps of the sandwich rule over 200 images in batches of 16, each step in the log
 CURVE: dict[str, Any] = {"epochs": 8, "max_steps": 50, "log_every": 1, "checkpoint_every": 1000}
 
