@@ -25,6 +25,7 @@ class ElasticLinear(nn.Module):
     def __init__(self, in_features: int, out_features: int, ranks: Sequence[int]) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
+        self.smallest_rank = min((rank for rank in ranks if rank), default=0)
         if not max(ranks):
             self.weight = nn.Parameter(torch.empty(out_features, in_features))
         else:
@@ -90,10 +91,17 @@ class ElasticLinear(nn.Module):
         self.factor_out.copy_(factor_out)
 
     @torch.no_grad()
-    def order_ranks(self) -> None:
-        """Let the factors be in the order of their singular values, which changes nothing but which come first."""
-        if self.has_factors:
-            self.start_from(self.dense_weight())
+    def order_ranks(self, *, first: int = 0) -> None:
+        """Let the features of the factors be in the order of the singular values of what they are together, but for the
+        `first` ones, which stay. The dense weights do not change.
+        """
+        if not self.has_factors or first >= len(self.factor_in):
+            return
+        rest = self.factor_out[:, first:] @ self.factor_in[first:]
+        factor_in, factor_out = factors_of(rest, len(self.factor_in) - first)
+        used = factor_out.any(dim=0)
+        self.factor_in[first:][used] = factor_in[used]
+        self.factor_out[:, first:] = factor_out
 
     @torch.no_grad()
     def importance_of_inputs(self) -> Tensor:

@@ -151,6 +151,25 @@ def test_factors_of_full_rank_are_the_dense_layer() -> None:
 
 
 @torch.no_grad()
+def test_ordered_ranks_keep_the_smallest_and_approximate_the_rest_best() -> None:
+    from search_spaces.elastic.tokens import ElasticLinear
+
+    torch.manual_seed(0)
+    layer = ElasticLinear(24, 40, [0, 4, 12])
+    for factor in (layer.factor_in, layer.factor_out):
+        factor.normal_()
+    layer.bias.zero_()
+    dense, smallest, x = layer.dense_weight(), layer.factor_out[:, :4] @ layer.factor_in[:4], torch.randn(5, 24)
+    layer.order_ranks(first=layer.smallest_rank)
+    torch.testing.assert_close(layer.dense_weight(), dense, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer(x, 40, 4), x @ smallest.t(), rtol=1e-4, atol=1e-4)
+    values = torch.linalg.svdvals(dense - smallest)
+    for rank in (5, 12, 20):
+        error = torch.linalg.norm(dense - layer.factor_out[:, :rank] @ layer.factor_in[:rank])
+        torch.testing.assert_close(error, values[rank - 4 :].square().sum().sqrt(), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
 def test_other_grids_and_classes(tmp_path: Path) -> None:
     """Images of 48 px have another grid: resized places; 7 classes: a fresh classifier; grey: summed kernels."""
     path = saved(timm_network(), tmp_path)
