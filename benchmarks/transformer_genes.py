@@ -9,8 +9,8 @@ besides, `all` has every one. All train for the same multiply-accumulates by the
 of `ofa run` under the same limits of latency: its table, 100 evaluated subnets, a predictor, a search, measured
 candidates, an exported file. Accuracies are those of the exported files on the test split, which nothing else reads.
 
-Goes on where it was stopped. Writes `benchmarks/results/transformer_genes.json`. The data are found through the
-variable OFA_BENCH_DATA (default: `../shared/data` beside the checkout).
+Goes on where it was stopped. Writes `benchmarks/results/transformer_genes.json` and the figure (needs matplotlib: extra
+`bench`). The data are found through the variable OFA_BENCH_DATA (default: `../shared/data` beside the checkout).
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ import yaml
 from benchmarks.peer.machine import checkout, machine_facts
 from benchmarks.peer.process import ROOT
 from benchmarks.training.budget import KnownBudgets
+from benchmarks.training.plots import COLOURS, prepare_matplotlib
 from benchmarks.training.setting import Setting, data_folder
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_json, write_json, write_text
 
 RESULTS = ROOT / "benchmarks" / "results" / "transformer_genes.json"
+FIGURE = ROOT / "docs" / "transformer_genes.svg"
 WORK = ROOT / "runs" / "transformer_genes"
 DATA_FILE = "cifar10_webp.npz"
 
@@ -78,6 +80,8 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(VARIANTS), help="which variants, separated by commas")
     parser.add_argument("--work", type=Path, default=WORK, help="where runs are kept")
     parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--figure", type=Path, default=FIGURE, help="file of the figure, .svg or .png")
+    parser.add_argument("--no-figure", action="store_true", help="table only")
     options = parser.parse_args()
     try:
         names = options.only.split(",")
@@ -90,6 +94,8 @@ def main() -> int:
         if not options.train:
             write_json(options.output, results := gather(options.work))
             print(markdown(results))
+            if not options.no_figure:
+                draw(results, options.figure)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -183,6 +189,33 @@ def markdown(results: Mapping[str, Any]) -> str:
         cells = [_cell(variant["networks"], limit) for limit in LIMITS_MS]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def draw(results: Mapping[str, Any], path: Path) -> None:
+    """Test accuracy over measured latency, one line a variant."""
+    prepare_matplotlib()
+    from matplotlib import pyplot, ticker
+
+    figure, axes = pyplot.subplots(figsize=(7.5, 4.6), layout="constrained")
+    for number, (name, variant) in enumerate(results["variants"].items()):
+        points = sorted(
+            (network["latency"]["measured"]["median_ms"], 100 * network["accuracy"]["test"]["accuracy"])
+            for network in variant["networks"]
+        )
+        width = 2.4 if name == "all" else 1.3
+        axes.plot(
+            *zip(*points, strict=True), marker="o", markersize=4, linewidth=width, color=COLOURS[number], label=name
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("measured latency, ms (ONNX Runtime, one thread)")
+    axes.set_ylabel("accuracy of the exported file, test split, %")
+    axes.xaxis.set_major_locator(ticker.FixedLocator(LIMITS_MS))
+    axes.xaxis.set_major_formatter(ticker.ScalarFormatter())
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
+    axes.grid(True, linewidth=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
+    pyplot.close(figure)
 
 
 def _cell(networks: Sequence[Mapping[str, Any]], limit: float) -> str:

@@ -12,9 +12,20 @@ from benchmarks.training.results import Trained
 from search_spaces.common.errors import UserError
 
 #: Okabe and Ito's colours, told apart by colour-blind people too; line styles change where they repeat.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", ":")
 _ALONE = "#555555"
+
+
+def prepare_matplotlib() -> None:
+    """To files, without a screen; the same figure is the same file. Raises `UserError` without matplotlib."""
+    try:
+        import matplotlib
+    except ImportError:
+        message = "matplotlib is not installed"
+        raise UserError(message, hint="pip install -e '.[bench]', or leave the figure out with --no-figure") from None
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "benchmark"
 
 
 def draw(recipes: Sequence[Trained], alone: Trained | None, path: Path, *, reference: str) -> None:
@@ -22,20 +33,14 @@ def draw(recipes: Sequence[Trained], alone: Trained | None, path: Path, *, refer
 
     The format is that of the suffix, `.svg` or `.png`. Raises `UserError` without matplotlib.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        message = "matplotlib is not installed"
-        raise UserError(message, hint="pip install -e '.[bench]', or leave the figure out with --no-figure") from None
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "benchmark"  # the same figure is the same file
+    prepare_matplotlib()
     from matplotlib import pyplot, ticker
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
     ranked = sorted(recipes, key=lambda trained: -area(trained.sizes["macs"], trained.accuracies.mean(axis=0)))
     base = next((trained for trained in recipes if trained.label == reference), None)
     for number, trained in enumerate(ranked):
-        style = {"color": _COLOURS[number % len(_COLOURS)], "linestyle": _LINES[number // len(_COLOURS) % len(_LINES)]}
+        style = {"color": COLOURS[number % len(COLOURS)], "linestyle": _LINES[number // len(COLOURS) % len(_LINES)]}
         order = np.argsort(trained.sizes["macs"])
         macs, accuracies = trained.sizes["macs"][order] / 1e6, 100 * trained.accuracies.mean(axis=0)[order]
         left.plot(macs, accuracies, label=trained.label, linewidth=1.4, **style)
