@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ def test_variants_are_parts_of_the_whole_space(tmp_path: Path, monkeypatch: pyte
 
 
 def test_all_train_for_the_same_macs() -> None:
-    budgets = KnownBudgets(None)
-    base = budgets.get(genes.SETTING, genes.space_of("base"), genes.SETTING.train)
-    other = budgets.get(genes.SETTING, genes.space_of("patch"), genes.SETTING.train, macs=base.macs, seed=0)
-    assert other.macs == pytest.approx(base.macs, rel=0.05) and other.epochs > base.epochs
+    budgets, short = KnownBudgets(None), replace(genes.SETTING, epochs=0.5)
+    base = budgets.get(short, genes.space_of("base"), short.train)
+    other = budgets.get(short, genes.space_of("patch"), short.train, macs=base.macs, seed=0)
+    assert other.macs == pytest.approx(base.macs, rel=0.1) and other.epochs > base.epochs
 
 
 def test_the_table_has_a_cell_where_there_is_a_winner() -> None:
