@@ -48,7 +48,9 @@ class HybridSettings(InvertedResidualSettings, TransformerBlockSettings):
     @pydantic.model_validator(mode="after")
     def _fits(self) -> HybridSettings:
         for side in self.resolution:
-            self.check_grid(side_after({"resolution": side}, strides=(self.stem_stride, *self.strides)))
+            self.check_grid(
+                side_after({"resolution": side}, strides=(self.stem_stride, self.first_stride, *self.strides))
+            )
         return self
 
 

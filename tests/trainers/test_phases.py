@@ -105,15 +105,23 @@ def test_progressive_shrinking_of_transformers_opens_blocks_then_embeddings() ->
     options = {
         phase.settings.name: {
             name: phase.space.genome.option_values(name).tolist()
-            for name in ("depth", "attention.0", "heads.0", "mlp_rank.0", "embed")
+            for name in ("depth", "keep.0", "attention.0", "heads.0", "mlp_rank.0", "embed")
         }
         for phase in plan.phases
     }
-    largest = {"depth": [6], "attention.0": ["softmax"], "heads.0": [4], "mlp_rank.0": [1], "embed": [96]}
+    largest = {
+        "depth": [6],
+        "keep.0": [1],
+        "attention.0": ["softmax"],
+        "heads.0": [4],
+        "mlp_rank.0": [1],
+        "embed": [96],
+    }
     assert list(options) == ["largest", "depth_1", "depth_2", "expand_1", "expand_2", "width_1", "width_2"]
     assert options["largest"] == largest
     assert options["depth_2"] == largest | {"depth": [3, 4, 6]}
     assert options["expand_1"]["attention.0"] == ["softmax", "linear"]
+    assert options["expand_1"]["keep.0"] == [0.5, 1]
     assert options["expand_2"]["mlp_rank.0"] == [0.25, 0.5, 1] and options["expand_2"]["embed"] == [96]
     assert options["width_2"]["embed"] == [48, 64, 96]
 

@@ -38,7 +38,7 @@ _CLOSED = {"kernel": 1, "depth": 1, "stem_depth": 1, "expand": 1, "width": 1}
 #: What is opened together with a dimension of the published network: what transformers have instead of it.
 _ALIKE = {
     "layers": "depth",
-    **dict.fromkeys(("attention", "heads", "mlp", "attention_rank", "mlp_rank"), "expand"),
+    **dict.fromkeys(("keep", "attention", "heads", "mlp", "attention_rank", "mlp_rank"), "expand"),
     "embed": "width",
 }
 
