@@ -52,5 +52,5 @@ def export(
         measured = latency["measured"] and latency["measured"]["median_ms"]
         print(f"{device}: {milliseconds(latency['predicted_ms'])} predicted, {milliseconds(measured)} measured")
     for form in report["forms"].values():
-        ties = f" ({form['num_ties']} of {form['num_images']} images aside)" if form["num_ties"] else ""
+        ties = f" ({form['num_ties']} of {form['num_images']} images aside)" if form.get("num_ties") else ""
         print(f"{folder / form['file']}  {size(form['bytes'])}, off by at most {form['max_abs']:.1e}{ties}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -80,6 +81,23 @@ def test_another_class_is_an_error_even_within_the_tolerance(
 
     with pytest.raises(UserError, match="another class"):
         verify_forms(almost, images, folder=folder, forms=("safetensors",), tolerance=1e3)
+
+
+@pytest.mark.parametrize("num", [4, 5])
+def test_where_rounding_may_decide_a_few_images_may_differ(
+    num: int, network: GraphModule, images: Tensor, folder: Path
+) -> None:
+    def with_ties(x: Tensor) -> Tensor:
+        logits = network(x).clone()
+        logits[:num] += 0.5
+        return logits
+
+    settings: dict[str, Any] = {"folder": folder, "forms": ("safetensors",), "tolerance": 1e-4}
+    if num <= 64 // 16:
+        found = verify_forms(with_ties, images, ties=True, **settings)["safetensors"]
+        assert (found.num_ties, found.num_images) == (num, 64) and found.max_abs <= 1e-4
+    with pytest.raises(UserError, match="differs from the network by"):
+        verify_forms(with_ties, images, ties=num > 64 // 16, **settings)
 
 
 def test_outputs_that_are_not_finite_are_an_error(
