@@ -57,7 +57,7 @@ SPACES: dict[str, dict[str, Any]] = {
     },
     "vision_transformer": {
         "name": "vit_nano",
-        "resolution": [16, 24],
+        "resolution": [8, 16],
         "patch": [2, 4],
         "embed": [16, 24],
         "depth": [1, 2],
