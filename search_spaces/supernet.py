@@ -10,7 +10,6 @@ from torch import Tensor, fx, nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.elastic.blocks import ELASTIC, ElasticBlock
-from search_spaces.elastic.tokens import ElasticLinear
 from search_spaces.operators import Operator
 from search_spaces.plain import initialize
 from search_spaces.plain.templates import assemble, at_any_resolution, clone_block, container, with_own_graph
@@ -95,19 +94,8 @@ class Supernet(nn.Module):
             self._layers[name, operator] = known
         return known[1]
 
-    def order_ranks(self) -> None:
-        """Put the features of low-rank layers in the order of their singular values, after those of the smallest rank.
-
-        Dense networks and those of the smallest ranks everywhere do not change; the others lose less of the dense
-        layers they approximate. To be done once a training has ended: what the optimiser knows does not follow.
-        """
-        for layer in self.modules():
-            if isinstance(layer, ElasticLinear):
-                layer.order_ranks(first=layer.smallest_rank)
-
     def sort_channels(self, trained: SearchSpace | None = None) -> None:
         """Put the most important inner channels of every block first; the largest network's output does not change.
-        Low-rank layers without a trained rank start as the best approximation of the dense ones.
 
         `trained` is the sub-space trained so far (default: only the largest network): its widths keep their sets of
         channels, so its networks do not change either (section 3.3 of https://arxiv.org/abs/1908.09791; once per

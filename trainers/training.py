@@ -211,7 +211,6 @@ def _finish(
     info = {**described, "step": plan.num_steps, "cost": ledger.to_json()}
     if config.train.use_best:
         info["best"] = take_best(run / "checkpoints", state.result)
-    state.result.order_ranks()
     save_supernet(run, state.result, space, info)
     (run / failure.NAME).unlink(missing_ok=True)
 

@@ -37,11 +37,11 @@ class ElasticAttention(ElasticTransformerBlock):
         if len(attentive) < len(operators):
             self.mix = ElasticGridConv2d(width)
         if attentive:
-            features, ranks = max(op.features for op in attentive), [op.rank for op in attentive]
-            self.query = ElasticLinear(width, features, ranks)
-            self.key = ElasticLinear(width, features, ranks)
-            self.value = ElasticLinear(width, features, ranks)
-            self.project = ElasticLinear(features, width, ranks)
+            features = max(op.features for op in attentive)
+            self.query = ElasticLinear(width, features)
+            self.key = ElasticLinear(width, features)
+            self.value = ElasticLinear(width, features)
+            self.project = ElasticLinear(features, width)
         self.drop_path = nn.Identity()
 
     def forward(self, x: Tensor, operator: Attention) -> Tensor:
@@ -129,9 +129,7 @@ class ElasticAttention(ElasticTransformerBlock):
 
     @torch.no_grad()
     def sort_channels(self, trained: Sequence[Attention]) -> None:
-        """Importance of a head: L1 norm of the projection weights that read it. Ranks are put in the order of their
-        singular values where none is trained yet.
-        """
+        """Importance of a head: L1 norm of the projection weights that read it."""
         if not hasattr(self, "project"):
             return
         importance = self.project.importance_of_inputs().unflatten(0, (-1, self.head_dim)).sum(dim=1)
@@ -146,9 +144,6 @@ class ElasticAttention(ElasticTransformerBlock):
         for layer in (self.query, self.key, self.value):
             layer.reorder_outputs(order)
         self.project.reorder_inputs(order)
-        if not any(op.rank for op in trained):
-            for layer in (self.query, self.key, self.value, self.project):
-                layer.order_ranks()
 
 
 def _averages(x_BNHD: Tensor, side: int) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,122 +12,55 @@ from torch import Tensor, nn
 from search_spaces.elastic.functional import prefix_linear
 
 
-class ElasticLinear(nn.Module):
-    """Linear layer with elastic inputs, outputs and rank.
+class ElasticLinear(nn.Linear):
+    """Linear layer with elastic inputs, outputs and rank: of rank 0 the first rows and columns of its weights, of
+    another rank the best approximation of these by two factors (singular value decomposition; Eckart and Young, 1936).
 
-    Where some of the `ranks` in use (0 means dense) is above 0, the weights are a product of two factors: the dense
-    layer is all of it, a low-rank layer its first features, so that whatever trains one trains the other. They start in
-    the order of their singular values, and training prefixes of them keeps the most useful ones first (nested dropout,
-    https://arxiv.org/abs/1402.0915).
+    So every rank is that of the dense weights as they are, and whatever trains one trains all. Gradients reach the
+    weights through one factor; the other, an orthonormal basis of the space that is kept, counts as a constant.
     """
 
-    def __init__(self, in_features: int, out_features: int, ranks: Sequence[int]) -> None:
-        super().__init__()
-        self.in_features, self.out_features = in_features, out_features
-        self.smallest_rank = min((rank for rank in ranks if rank), default=0)
-        if not max(ranks):
-            self.weight = nn.Parameter(torch.empty(out_features, in_features))
-        else:
-            inner = max(ranks) if 0 not in ranks else min(in_features, out_features)
-            self.factor_in = nn.Parameter(torch.empty(inner, in_features))
-            self.factor_out = nn.Parameter(torch.empty(out_features, inner))
-        self.bias = nn.Parameter(torch.empty(out_features))
-
-    @property
-    def has_factors(self) -> bool:
-        return hasattr(self, "factor_in")
-
-    def dense_weight(self, in_features: int | None = None, out_features: int | None = None) -> Tensor:
-        """(out_features, in_features): the first of all, or all"""
-        if not self.has_factors:
-            return self.weight[:out_features, :in_features]
-        return self.factor_out[:out_features] @ self.factor_in[:, :in_features]
-
-    def forward(self, x: Tensor, out_features: int, rank: int = 0) -> Tensor:
-        if not self.has_factors:
-            return prefix_linear(x, self.weight, self.bias, out_features)
+    def forward(self, x: Tensor, out_features: int, rank: int = 0) -> Tensor:  # type: ignore[override]
         if not rank:
-            return F.linear(x, self.dense_weight(x.shape[-1], out_features), self.bias[:out_features])
-        inner = prefix_linear(x, self.factor_in, None, rank)
-        return prefix_linear(inner, self.factor_out, self.bias, out_features)
+            return prefix_linear(x, self.weight, self.bias, out_features)
+        factor_in, factor_out = factors_of(self.weight[:out_features, : x.shape[-1]], rank)
+        return F.linear(F.linear(x, factor_in), factor_out, self.bias[:out_features])
 
     def slices(self, name: str, in_features: int, out_features: int, rank: int) -> Iterator[tuple[str, Tensor]]:
         """(name in the plain module, tensor)"""
+        weight, bias = self.weight[:out_features, :in_features], self.bias[:out_features]
         if rank:
-            yield f"{name}.factor_in.weight", self.factor_in[:rank, :in_features]
-            yield f"{name}.factor_out.weight", self.factor_out[:out_features, :rank]
-            yield f"{name}.factor_out.bias", self.bias[:out_features]
+            factor_in, factor_out = factors_of(weight, rank)
+            yield f"{name}.factor_in.weight", factor_in
+            yield f"{name}.factor_out.weight", factor_out
+            yield f"{name}.factor_out.bias", bias
         else:
-            yield f"{name}.weight", self.dense_weight(in_features, out_features)
-            yield f"{name}.bias", self.bias[:out_features]
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Take the weights of an ordinary layer, too."""
-        weight = state_dict.get(f"{prefix}weight")
-        if self.has_factors and isinstance(weight, Tensor) and weight.shape == (self.out_features, self.in_features):
-            factor_in, factor_out = factors_of(weight, len(self.factor_in))
-            state_dict = state_dict | {f"{prefix}factor_in": factor_in, f"{prefix}factor_out": factor_out}
-            del state_dict[f"{prefix}weight"]
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    @torch.no_grad()
-    def initialize(self, deviation: float) -> None:
-        """A truncated normal of this deviation; its factors, where there are any, in the order of singular values."""
-        weight = torch.empty(self.out_features, self.in_features)
-        nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
-        self.start_from(weight)
-        nn.init.zeros_(self.bias)
-
-    @torch.no_grad()
-    def start_from(self, weight: Tensor) -> None:
-        """Let this be the dense weights, or the best approximation of them that the factors allow."""
-        if not self.has_factors:
-            self.weight.copy_(weight)
-            return
-        factor_in, factor_out = factors_of(weight, len(self.factor_in))
-        used = factor_out.any(dim=0)  # the others keep what they read: were both factors zero, neither would ever learn
-        self.factor_in[used] = factor_in[used]
-        self.factor_out.copy_(factor_out)
-
-    @torch.no_grad()
-    def order_ranks(self, *, first: int = 0) -> None:
-        """Let the features of the factors be in the order of the singular values of what they are together, but for the
-        `first` ones, which stay. The dense weights do not change.
-        """
-        if not self.has_factors or first >= len(self.factor_in):
-            return
-        rest = self.factor_out[:, first:] @ self.factor_in[first:]
-        factor_in, factor_out = factors_of(rest, len(self.factor_in) - first)
-        used = factor_out.any(dim=0)
-        self.factor_in[first:][used] = factor_in[used]
-        self.factor_out[:, first:] = factor_out
+            yield f"{name}.weight", weight
+            yield f"{name}.bias", bias
 
     @torch.no_grad()
     def importance_of_inputs(self) -> Tensor:
-        """(in_features,) L1 norms of the dense weights that read each input."""
-        return self.dense_weight().abs().sum(dim=0)
+        """(in_features,) L1 norms of the weights that read each input."""
+        return self.weight.abs().sum(dim=0)
 
     @torch.no_grad()
     def reorder_inputs(self, order: Tensor) -> None:
-        reader = self.factor_in if self.has_factors else self.weight
-        reader.copy_(reader[:, order])
+        self.weight.copy_(self.weight[:, order])
 
     @torch.no_grad()
     def reorder_outputs(self, order: Tensor) -> None:
-        for writer in (self.factor_out if self.has_factors else self.weight, self.bias):
-            writer.copy_(writer[order])
+        self.weight.copy_(self.weight[order])
+        self.bias.copy_(self.bias[order])
 
 
 def factors_of(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """(rank, in) and (out, rank), whose product is the best approximation of `weight` (out, in) of this rank; the first
-    of their features are the best of every smaller rank (singular value decomposition; Eckart and Young, 1936).
-    """
-    left, values, right = torch.linalg.svd(weight.double(), full_matrices=False)
-    values = torch.where(values > values[0] * 1e-12, values, 0)
-    signs = left.gather(0, left.abs().argmax(dim=0, keepdim=True)).sign()  # of two equal decompositions always the same
-    left, right = left * signs, right * signs.t()
-    root = values[:rank].sqrt()
-    return (root[:, None] * right[:rank]).to(weight), (left[:, :rank] * root).to(weight)
+    """(rank, in) and (out, rank), whose product is the best approximation of `weight` (out, in) of this rank."""
+    wide = weight.shape[0] < weight.shape[1]
+    with torch.no_grad():
+        exact = weight.double()
+        gram = exact @ exact.t() if wide else exact.t() @ exact  # the smaller of both
+        basis = torch.linalg.eigh(gram)[1][:, -rank:].flip(1).to(weight)  # eigenvalues rise
+    return (basis.t() @ weight, basis) if wide else (basis.t(), weight @ basis)
 
 
 class ElasticLayerNorm(nn.LayerNorm):

@@ -1,6 +1,6 @@
 """The parts of a vision transformer beside attention, elastic in embedding, hidden features, rank, patch, image size.
 
-Weights are shared as prefixes of one another, as in AutoFormer (https://arxiv.org/abs/2107.00651); ranks too.
+Weights are shared as prefixes of one another, as in AutoFormer (https://arxiv.org/abs/2107.00651).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from search_spaces.elastic.tokens import (
     places_on_grid,
 )
 from search_spaces.operators import MLP, PatchEmbedding, TokenClassifier
-from search_spaces.plain.transformer import LINEAR_DEVIATION, initialize_transformer
+from search_spaces.plain.transformer import initialize_transformer
 
 
 class ElasticTransformerBlock(ElasticBlock):
@@ -27,9 +27,6 @@ class ElasticTransformerBlock(ElasticBlock):
 
     def initialize_weights(self) -> None:
         initialize_transformer(self)
-        for layer in self.modules():
-            if isinstance(layer, ElasticLinear):
-                layer.initialize(LINEAR_DEVIATION)
 
 
 class ElasticPatchEmbedding(ElasticTransformerBlock):
@@ -65,11 +62,10 @@ class ElasticMLP(ElasticTransformerBlock):
         super().__init__()
         first = operators[0]
         width, hidden = (max(getattr(op, name) for op in operators) for name in ("in_channels", "mid_channels"))
-        ranks = [op.rank for op in operators]
         self.norm = ElasticLayerNorm(width, first.norm_eps)
-        self.expand = ElasticLinear(width, hidden, ranks)
+        self.expand = ElasticLinear(width, hidden)
         self.act = nn.GELU()
-        self.contract = ElasticLinear(hidden, width, ranks)
+        self.contract = ElasticLinear(hidden, width)
         self.drop_path = nn.Identity()
 
     def forward(self, x: Tensor, operator: MLP) -> Tensor:
@@ -85,15 +81,10 @@ class ElasticMLP(ElasticTransformerBlock):
 
     @torch.no_grad()
     def sort_channels(self, trained: Sequence[MLP]) -> None:
-        """Importance of a hidden feature: L1 norm of the weights of the second layer that read it. Ranks are put in
-        the order of their singular values where none is trained yet.
-        """
+        """Importance of a hidden feature: L1 norm of the weights of the second layer that read it."""
         order = channel_order(self.contract.importance_of_inputs(), [op.mid_channels for op in trained])
         self.expand.reorder_outputs(order)
         self.contract.reorder_inputs(order)
-        if not any(op.rank for op in trained):
-            self.expand.order_ranks()
-            self.contract.order_ranks()
 
 
 class ElasticTokenClassifier(ElasticTransformerBlock):
@@ -105,7 +96,7 @@ class ElasticTokenClassifier(ElasticTransformerBlock):
         self.class_token = bool(first.class_token)
         self.norm = ElasticLayerNorm(width, first.norm_eps)
         self.dropout = nn.Dropout(first.dropout)
-        self.linear = ElasticLinear(width, first.out_channels, [0])
+        self.linear = ElasticLinear(width, first.out_channels)
 
     def forward(self, x: Tensor, operator: TokenClassifier) -> Tensor:
         x = self.norm(x)

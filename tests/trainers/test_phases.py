@@ -126,6 +126,15 @@ def test_progressive_shrinking_of_transformers_opens_blocks_then_embeddings() ->
     assert options["width_2"]["embed"] == [48, 64, 96]
 
 
+def test_bounded_jumps_train_the_dense_layers_of_transformers() -> None:
+    space = get_space({"name": "vit_nano"}, 10)
+    (phase,) = plan_of(space, 10, epochs=2, recipe="bounded_jumps").phases
+    assert phase.space.size == space.restrict(attention_rank=[1], mlp_rank=[1]).size < space.size
+    low = get_space({"name": "vit_nano", "attention_rank": [0.5], "mlp_rank": [0.25, 0.5]}, 10)
+    (phase,) = plan_of(low, 10, epochs=2, recipe="bounded_jumps").phases
+    assert phase.space.size == low.size
+
+
 def test_progressive_shrinking_of_residual_networks_opens_widths_last() -> None:
     plan = plan_of(get_space({"name": "ofa_resnet50"}), 10, recipe="progressive_shrinking", epochs=100)
     assert [phase.settings.name for phase in plan.phases] == [

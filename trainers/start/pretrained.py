@@ -136,8 +136,7 @@ def _load_transformer(supernet: Supernet, tensors: Mapping[str, Tensor], path: P
     zeroed = silence_missing_blocks(supernet, tensors)
     report.params["zeroed"] += zeroed
     report.params["fresh"] -= zeroed
-    used = {re.sub(r"\.factor_(in|out)$", ".weight", name) for name in found}
-    report.unused = [name for name in tensors if not any(ours in used for ours in our_names(name))]
+    report.unused = [name for name in tensors if not any(ours in found for ours in our_names(name))]
     supernet.sort_channels()
     return report
 

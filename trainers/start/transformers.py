@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.common.errors import UserError
-from search_spaces.elastic.tokens import ElasticLinear, factors_of, places_on_grid, resized_kernel
+from search_spaces.elastic.tokens import places_on_grid, resized_kernel
 from search_spaces.elastic.transformer import ElasticPatchEmbedding
 from search_spaces.supernet import Supernet
 
@@ -47,14 +47,6 @@ def transformer_tensors(tensors: Mapping[str, Tensor], supernet: Supernet, path:
     """The tensors by the names of the supernet's slots. Raises `UserError` where a shape is not that of the largest
     subnet.
     """
-    for group in ("attention_rank", "mlp_rank"):
-        if 1 not in supernet.space.settings[group]:
-            raise UserError(
-                "start weights need dense layers, which low-rank layers start from",
-                key=f"space.{group}",
-                value=list(supernet.space.settings[group]),
-                hint="Add the option 1",
-            )
     named: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         ours = our_names(name)
@@ -68,29 +60,18 @@ def transformer_tensors(tensors: Mapping[str, Tensor], supernet: Supernet, path:
         named["patches.conv.weight"] = resized_kernel(kernel, embedding.conv.smallest)
     if "pos_embed" in tensors:
         named["patches.places"] = _places(tensors, embedding, path)
-    shapes, with_factors = {}, {}
-    for owner, layer in supernet.slots.named_modules():
-        if isinstance(layer, ElasticLinear) and layer.has_factors:
-            with_factors[f"{owner}.weight"] = layer
-            shapes[f"{owner}.weight"] = torch.Size((layer.out_features, layer.in_features))
-        shapes |= {f"{owner}.{part}": tensor.shape for part, tensor in layer.named_parameters(recurse=False)}
+    wanted = dict(supernet.slots.state_dict())
     found: dict[str, Tensor] = {}
-    for name in (name for name in shapes if name in named):
-        tensor = named[name]
-        if tensor.shape != shapes[name]:
-            if name.startswith("classifier.linear"):
-                continue  # other classes: nothing of theirs is ours
+    for name in (name for name in wanted if name in named):
+        if named[name].shape == wanted[name].shape:
+            found[name] = named[name]
+        elif not name.startswith("classifier.linear"):  # other classes: nothing of theirs is ours
             raise UserError(
-                f"{tuple(tensor.shape)} numbers where the largest subnet has {tuple(shapes[name])} ({name})",
+                f"{tuple(named[name].shape)} numbers where the largest subnet has {tuple(wanted[name].shape)} ({name})",
                 file=path,
                 key="train.init.file",
                 hint="Width, heads and hidden features of checkpoint and space must agree: see `ofa spaces`",
             )
-        if name in with_factors:
-            owner, inner = name.removesuffix(".weight"), len(with_factors[name].factor_in)
-            found[f"{owner}.factor_in"], found[f"{owner}.factor_out"] = factors_of(tensor, inner)
-        else:
-            found[name] = tensor
     return found
 
 
@@ -117,8 +98,7 @@ def silence_missing_blocks(supernet: Supernet, tensors: Mapping[str, Tensor]) ->
         if match is None or int(match[1]) <= num_blocks:
             continue
         last = slot.get_submodule("project" if match[2] == "attention" else "contract")
-        assert isinstance(last, ElasticLinear)
-        for parameter in (last.factor_out if last.has_factors else last.weight, last.bias):
+        for parameter in last.parameters(recurse=False):
             parameter.zero_()
             zeroed += parameter.numel()
     return zeroed

@@ -13,6 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from search_spaces import get_space
 from search_spaces.common.errors import UserError
+from search_spaces.elastic.tokens import ElasticLinear
 from search_spaces.supernet import build_supernet
 from trainers.start.pretrained import load_pretrained
 
@@ -110,63 +111,50 @@ def test_checkpoints_of_another_depth(depth: int, tmp_path: Path) -> None:
         assert len(report.unused) == 12 and all(name.startswith("blocks.3.") for name in report.unused)
         network.blocks = network.blocks[:3]
     else:
-        assert not report.unused and report.params["zeroed"] == 2 * (48 * 48 + 48)
+        assert not report.unused and report.params["zeroed"] == 48 * 48 + 48 + 192 * 48 + 48
     (largest,) = space.decode(space.largest())
     x = torch.randn(4, 3, 32, 32)
     torch.testing.assert_close(supernet(x, largest), network(x), rtol=1e-5, atol=1e-5)
-    last: Any = supernet.slots["block3_mlp"].get_submodule("contract")
-    assert last.factor_in.any(dim=1).all()  # else these factors would never learn
-    assert last.factor_out.any() == (depth > 3)
 
 
-@torch.no_grad()
-def test_factors_are_the_best_of_their_rank(tmp_path: Path) -> None:
-    space = get_space(SPACE, num_classes=5)
-    supernet = build_supernet(space, seed=1).eval()
-    load_pretrained(supernet, saved(timm_network(), tmp_path))
-    layer: Any = supernet.slots["block1_mlp"].get_submodule("expand")
-    weight, rank = layer.dense_weight(), len(layer.factor_in)
+@pytest.mark.parametrize("shape", [(40, 24), (24, 40), (24, 24)])
+def test_every_rank_is_the_best_approximation_of_the_slice_in_use(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    layer = ElasticLinear(shape[1] + 8, shape[0] + 8)
+    weight = layer.weight[: shape[0], : shape[1]]
     values = torch.linalg.svdvals(weight)
-    for num in (4, rank // 2, rank):
-        product = layer.factor_out[:, :num] @ layer.factor_in[:num]
+    for rank in (4, 12, 20):
+        low = dict(layer.slices("", *shape[::-1], rank))
+        product = low[".factor_out.weight"] @ low[".factor_in.weight"]
+        assert low[".factor_in.weight"].shape == (rank, shape[1])
         error = torch.linalg.norm(weight - product)
-        torch.testing.assert_close(error, values[num:].square().sum().sqrt(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(error, values[rank:].square().sum().sqrt(), rtol=1e-4, atol=1e-5)
+        x = torch.randn(5, 7, shape[1])
+        expected = x @ product.t() + layer.bias[: shape[0]]
+        torch.testing.assert_close(layer(x, shape[0], rank), expected, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
 def test_factors_of_full_rank_are_the_dense_layer() -> None:
-    from search_spaces.elastic.tokens import ElasticLinear
+    layer, x = ElasticLinear(24, 40), torch.randn(5, 7, 24)
+    torch.testing.assert_close(layer(x, 40, 24), layer(x, 40), rtol=1e-4, atol=1e-5)
 
+
+def test_low_rank_layers_train_the_dense_weights() -> None:
+    """A dense layer and its approximations lose together."""
     torch.manual_seed(0)
-    layer, dense = ElasticLinear(24, 40, [0, 12]), torch.nn.Linear(24, 40)
-    layer.start_from(dense.weight)
-    layer.bias.copy_(dense.bias)
-    x = torch.randn(5, 7, 24)
-    torch.testing.assert_close(layer(x, 40, 24), dense(x), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(layer(x, 40), dense(x), rtol=1e-4, atol=1e-5)
-    before = layer(x, 40)
-    layer.factor_out.mul_(2), layer.factor_in.div_(2)
-    layer.order_ranks()  # other factors, the same layer
-    torch.testing.assert_close(layer(x, 40), before, rtol=1e-4, atol=1e-5)
-
-
-@torch.no_grad()
-def test_ordered_ranks_keep_the_smallest_and_approximate_the_rest_best() -> None:
-    from search_spaces.elastic.tokens import ElasticLinear
-
-    torch.manual_seed(0)
-    layer = ElasticLinear(24, 40, [0, 4, 12])
-    for factor in (layer.factor_in, layer.factor_out):
-        factor.normal_()
-    layer.bias.zero_()
-    dense, smallest, x = layer.dense_weight(), layer.factor_out[:, :4] @ layer.factor_in[:4], torch.randn(5, 24)
-    layer.order_ranks(first=layer.smallest_rank)
-    torch.testing.assert_close(layer.dense_weight(), dense, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(layer(x, 40, 4), x @ smallest.t(), rtol=1e-4, atol=1e-4)
-    values = torch.linalg.svdvals(dense - smallest)
-    for rank in (5, 12, 20):
-        error = torch.linalg.norm(dense - layer.factor_out[:, :rank] @ layer.factor_in[:rank])
-        torch.testing.assert_close(error, values[rank - 4 :].square().sum().sqrt(), rtol=1e-4, atol=1e-4)
+    layer, x = ElasticLinear(24, 40), torch.randn(256, 24)
+    target = x @ torch.randn(24, 6) @ torch.randn(6, 40)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
+    losses = []
+    for _ in range(60):
+        loss = (layer(x, 40, 8) - target).square().mean()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.6 * losses[0]
+    assert (layer(x, 40) - target).square().mean() < 0.6 * losses[0]
 
 
 @torch.no_grad()
@@ -193,12 +181,6 @@ def test_other_grids_and_classes(tmp_path: Path) -> None:
 def test_a_checkpoint_of_other_widths_is_refused(space: dict[str, Any], told: str, tmp_path: Path) -> None:
     supernet = build_supernet(get_space(SPACE | space, num_classes=5), seed=1)
     with pytest.raises(UserError, match=told):
-        load_pretrained(supernet, saved(timm_network(), tmp_path))
-
-
-def test_factors_need_dense_layers_to_start_from(tmp_path: Path) -> None:
-    supernet = build_supernet(get_space(SPACE | {"mlp_rank": [0.25, 0.5]}, num_classes=5), seed=1)
-    with pytest.raises(UserError, match=r"space.mlp_rank: start weights need dense layers.*Add the option 1"):
         load_pretrained(supernet, saved(timm_network(), tmp_path))
 
 
