@@ -1,19 +1,18 @@
-"""What low rank costs in accuracy: trained factors beside the singular values of the dense layers.
+"""What low rank costs in accuracy: subnets of a supernet, and a network that was trained alone.
 
     python -m benchmarks.low_rank runs/cifar10_vit_nano
     python -m benchmarks.low_rank runs/cifar10_vit_nano --network ARCH.json
 
 From a trained supernet of transformers: the largest subnet (or another one, of dense layers), and the same network with
-every MLP (or every attention, or both) at each rank that the space has. Once as the supernet has it, once with the best
-factors of the dense layers (singular value decomposition, nothing trained after it). Beside them, what the network
-scores that was trained alone for the same steps, where the run has it (`ofa train CONFIG --alone ARCH.json`). Selection
-accuracies. Writes `benchmarks/results/low_rank.json`.
+every MLP (or every attention, or both) at each rank that the space has. Every rank is the best approximation of the
+dense weights (singular values), nothing trained after it. Beside them the same of the dense network that was trained
+alone for the same steps, where the run has it (`ofa train CONFIG --alone ARCH.json`). Selection accuracies. Writes
+`benchmarks/results/low_rank.json`.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,8 +23,10 @@ from benchmarks.peer.process import ROOT
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_json, write_json
-from trainers.alone import FILE, FOLDER
-from trainers.architectures import read_architecture
+from search_spaces.supernet import Supernet, build_supernet
+from trainers.alone import FOLDER
+from trainers.architectures import read_architecture, restriction_to
+from trainers.checkpoints.store import load_supernet
 
 RESULTS = ROOT / "benchmarks" / "results" / "low_rank.json"
 #: what is made low-rank: title -> groups of choices
@@ -70,8 +71,6 @@ def _with(architecture: Architecture, shares: Mapping[str, float]) -> Architectu
 
 def measure(run: Path, dense: Architecture | None = None) -> dict[str, Any]:
     from ofa.config import load_run_config
-    from search_spaces.elastic.tokens import ElasticLinear
-    from trainers.checkpoints.store import load_supernet
     from trainers.data import load_data
     from trainers.evaluation.evaluate import evaluate_architecture
 
@@ -80,10 +79,7 @@ def measure(run: Path, dense: Architecture | None = None) -> dict[str, Any]:
     if not {"mlp_rank", "attention_rank"} <= loaded.space.settings.keys():
         raise UserError("its space has no ranks", file=run)
     data = load_data(config.data, seed=config.seed)
-    decomposed = copy.deepcopy(loaded.supernet)
-    for layer in decomposed.modules():
-        if isinstance(layer, ElasticLinear):
-            layer.order_ranks()
+    alone = _alone(run, loaded.space, dense)
     entries = []
     for part, share, architecture in networks(loaded.space, dense):
         row = loaded.space.encode([architecture])
@@ -93,14 +89,13 @@ def measure(run: Path, dense: Architecture | None = None) -> dict[str, Any]:
                 "share": share,
                 "params": int(loaded.space.cost("params").evaluate(row)[0]),
                 "macs": int(loaded.space.cost("macs").evaluate(row)[0]),
-                "trained": evaluate_architecture(loaded.supernet, architecture, data).accuracy,
-                "decomposed": evaluate_architecture(decomposed, architecture, data).accuracy,
-                "alone": _alone(run, architecture),
+                "subnet": evaluate_architecture(loaded.supernet, architecture, data).accuracy,
+                "alone": None if alone is None else evaluate_architecture(alone, architecture, data).accuracy,
             }
         )
     info = read_json(run / "supernet.json", "supernet description")
     return {
-        "schema": 1,
+        "schema": 2,
         "space": loaded.space.description,
         "num_images": data.size("selection"),
         "steps": info["step"],
@@ -109,24 +104,28 @@ def measure(run: Path, dense: Architecture | None = None) -> dict[str, Any]:
     }
 
 
-def _alone(run: Path, architecture: Architecture) -> float | None:
-    """What the network scores that was trained from scratch, if the run has it."""
-    path = run / FOLDER / architecture.key / FILE
-    if not path.exists():
+def _alone(run: Path, space: SearchSpace, dense: Architecture | None) -> Supernet | None:
+    """The dense network that was trained alone, if the run has it, with all ranks of the space."""
+    if dense is None:
+        (dense,) = space.decode(space.largest())
+    folder = run / FOLDER / dense.key
+    if not (folder / "supernet.json").exists():
         return None
-    return float(read_json(path, "score")["selection"]["recalibrated"]["accuracy"])
+    kept = {name: options for name, options in restriction_to(space, dense).items() if "rank" not in name}
+    supernet = build_supernet(space.restrict(kept)).eval()
+    supernet.load_state_dict(load_supernet(folder).supernet.state_dict())
+    return supernet
 
 
 def markdown(results: Mapping[str, Any]) -> str:
     lines = [
-        "| low rank | share of weights | parameters | MACs | as trained | singular values alone | trained alone |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| low rank | share of dense weights | parameters | MACs | subnet | trained alone |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for entry in results["networks"]:
         lines.append(
             f"| {entry['part']} | {entry['share']:g} | {entry['params'] / 1e3:.0f} k | {entry['macs'] / 1e6:.1f} M "
-            f"| {100 * entry['trained']:.1f} | {100 * entry['decomposed']:.1f} "
-            + ("| |" if entry["alone"] is None else f"| {100 * entry['alone']:.1f} |")
+            f"| {100 * entry['subnet']:.1f} " + ("| |" if entry["alone"] is None else f"| {100 * entry['alone']:.1f} |")
         )
     return "\n".join(lines)
 
