@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -37,11 +39,11 @@ class ElasticAttention(ElasticTransformerBlock):
         if len(attentive) < len(operators):
             self.mix = ElasticGridConv2d(width)
         if attentive:
-            features = max(op.features for op in attentive)
-            self.query = ElasticLinear(width, features)
-            self.key = ElasticLinear(width, features)
-            self.value = ElasticLinear(width, features)
-            self.project = ElasticLinear(features, width)
+            features, ranks = max(op.features for op in attentive), [op.rank for op in attentive]
+            self.query = ElasticLinear(width, features, ranks)
+            self.key = ElasticLinear(width, features, ranks)
+            self.value = ElasticLinear(width, features, ranks)
+            self.project = ElasticLinear(features, width, ranks)
         self.drop_path = nn.Identity()
 
     def forward(self, x: Tensor, operator: Attention) -> Tensor:
@@ -109,11 +111,29 @@ class ElasticAttention(ElasticTransformerBlock):
                 yield from getattr(self, name).slices(name, width, features, operator.rank)
             yield from self.project.slices("project", features, width, operator.rank)
 
+    def _far_first(self, num_features: int) -> Tensor:
+        """The order of features in which the heads that look far come first."""
+        features = torch.arange(num_features, device=self.norm.weight.device).unflatten(0, (-1, self.head_dim))
+        return torch.cat([features[0::2].flatten(), features[1::2].flatten()])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take the weights of the one network of `hilo` that there is room for, too."""
+        if f"{prefix}query.far.weight" in state_dict:
+            for name, part in itertools.product(("query", "key", "value"), ("weight", "bias")):
+                layer = f"{prefix}{name}"
+                joined = torch.cat([state_dict.pop(f"{layer}.{heads}.{part}") for heads in ("far", "near")])
+                order = self._far_first(len(joined))
+                writer = f"{layer}.factor_out" if f"{layer}.factor_in.weight" in state_dict else layer
+                state_dict[f"{writer}.{part}"] = joined[order.argsort()]
+            reader = f"{prefix}project.factor_in.weight"
+            reader = reader if reader in state_dict else f"{prefix}project.weight"
+            state_dict[reader] = state_dict[reader][:, order.argsort()]
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def _near_and_far_slices(self, operator: Attention) -> Iterator[tuple[str, Tensor]]:
         """The plain module has the heads that look far first, and layers of their own for them."""
         rank, width, num_far = operator.rank, operator.in_channels, operator.global_heads * self.head_dim
-        features = torch.arange(operator.features, device=self.norm.weight.device).unflatten(0, (-1, self.head_dim))
-        order = torch.cat([features[0::2].flatten(), features[1::2].flatten()])
+        order = self._far_first(operator.features)
         for name in ("query", "key", "value"):
             for part, tensor in getattr(self, name).slices(name, width, operator.features, rank):
                 if part == f"{name}.factor_in.weight":

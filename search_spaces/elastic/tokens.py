@@ -17,10 +17,24 @@ class ElasticLinear(nn.Linear):
     another rank the best approximation of these by two factors (singular value decomposition; Eckart and Young, 1936).
 
     So every rank is that of the dense weights as they are, and whatever trains one trains all. Gradients reach the
-    weights through one factor; the other, an orthonormal basis of the space that is kept, counts as a constant.
+    weights through one factor; the other, an orthonormal basis of the space that is kept, counts as a constant. Where
+    there is one rank only, of those in use (`ranks`), there are no dense weights but two ordinary layers.
     """
 
+    def __init__(self, in_features: int, out_features: int, ranks: Sequence[int]) -> None:
+        (rank,) = set(ranks) if len(set(ranks)) == 1 else (0,)
+        super().__init__(in_features, out_features, device="meta" if rank else None)  # what is not used draws nothing
+        self.has_factors = rank > 0
+        if rank:
+            self.weight = None  # type: ignore[assignment]
+            self.bias = None  # type: ignore[assignment]
+            self.factor_in = nn.Linear(in_features, rank, bias=False)
+            self.factor_out = nn.Linear(rank, out_features)
+
     def forward(self, x: Tensor, out_features: int, rank: int = 0) -> Tensor:  # type: ignore[override]
+        if self.has_factors:
+            inner = prefix_linear(x, self.factor_in.weight, None, rank)
+            return prefix_linear(inner, self.factor_out.weight, self.factor_out.bias, out_features)
         if not rank:
             return prefix_linear(x, self.weight, self.bias, out_features)
         factor_in, factor_out = factors_of(self.weight[:out_features, : x.shape[-1]], rank)
@@ -28,29 +42,41 @@ class ElasticLinear(nn.Linear):
 
     def slices(self, name: str, in_features: int, out_features: int, rank: int) -> Iterator[tuple[str, Tensor]]:
         """(name in the plain module, tensor)"""
-        weight, bias = self.weight[:out_features, :in_features], self.bias[:out_features]
-        if rank:
-            factor_in, factor_out = factors_of(weight, rank)
-            yield f"{name}.factor_in.weight", factor_in
-            yield f"{name}.factor_out.weight", factor_out
-            yield f"{name}.factor_out.bias", bias
+        if not rank:
+            yield f"{name}.weight", self.weight[:out_features, :in_features]
+            yield f"{name}.bias", self.bias[:out_features]
+            return
+        if self.has_factors:
+            factor_in, factor_out = self.factor_in.weight[:, :in_features], self.factor_out.weight[:out_features]
         else:
-            yield f"{name}.weight", weight
-            yield f"{name}.bias", bias
+            factor_in, factor_out = factors_of(self.weight[:out_features, :in_features], rank)
+        yield f"{name}.factor_in.weight", factor_in
+        yield f"{name}.factor_out.weight", factor_out
+        yield f"{name}.factor_out.bias", self._writer.bias[:out_features]
+
+    @property
+    def _reader(self) -> nn.Linear:
+        """The layer that reads the inputs."""
+        return self.factor_in if self.has_factors else self
+
+    @property
+    def _writer(self) -> nn.Linear:
+        """The layer that writes the outputs."""
+        return self.factor_out if self.has_factors else self
 
     @torch.no_grad()
     def importance_of_inputs(self) -> Tensor:
         """(in_features,) L1 norms of the weights that read each input."""
-        return self.weight.abs().sum(dim=0)
+        return self._reader.weight.abs().sum(dim=0)
 
     @torch.no_grad()
     def reorder_inputs(self, order: Tensor) -> None:
-        self.weight.copy_(self.weight[:, order])
+        self._reader.weight.copy_(self._reader.weight[:, order])
 
     @torch.no_grad()
     def reorder_outputs(self, order: Tensor) -> None:
-        self.weight.copy_(self.weight[order])
-        self.bias.copy_(self.bias[order])
+        self._writer.weight.copy_(self._writer.weight[order])
+        self._writer.bias.copy_(self._writer.bias[order])
 
 
 def factors_of(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:

@@ -62,10 +62,11 @@ class ElasticMLP(ElasticTransformerBlock):
         super().__init__()
         first = operators[0]
         width, hidden = (max(getattr(op, name) for op in operators) for name in ("in_channels", "mid_channels"))
+        ranks = [op.rank for op in operators]
         self.norm = ElasticLayerNorm(width, first.norm_eps)
-        self.expand = ElasticLinear(width, hidden)
+        self.expand = ElasticLinear(width, hidden, ranks)
         self.act = nn.GELU()
-        self.contract = ElasticLinear(hidden, width)
+        self.contract = ElasticLinear(hidden, width, ranks)
         self.drop_path = nn.Identity()
 
     def forward(self, x: Tensor, operator: MLP) -> Tensor:
@@ -96,7 +97,7 @@ class ElasticTokenClassifier(ElasticTransformerBlock):
         self.class_token = bool(first.class_token)
         self.norm = ElasticLayerNorm(width, first.norm_eps)
         self.dropout = nn.Dropout(first.dropout)
-        self.linear = ElasticLinear(width, first.out_channels)
+        self.linear = ElasticLinear(width, first.out_channels, [0])
 
     def forward(self, x: Tensor, operator: TokenClassifier) -> Tensor:
         x = self.norm(x)

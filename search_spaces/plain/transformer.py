@@ -93,7 +93,7 @@ def initialize_transformer(block: nn.Module) -> None:
     is as large as a dense layer.
     """
     for name, layer in block.named_modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear) and layer.weight is not None:
             _truncated_normal(layer.weight, layer.in_features**-0.5 if name.endswith("factor_in") else LINEAR_DEVIATION)
         elif isinstance(layer, nn.Conv2d):
             _truncated_normal(layer.weight, layer.weight[0].numel() ** -0.5)

@@ -14,7 +14,9 @@ from timm.models.vision_transformer import VisionTransformer
 from search_spaces import get_space
 from search_spaces.common.errors import UserError
 from search_spaces.elastic.tokens import ElasticLinear
+from search_spaces.operators import Attention
 from search_spaces.supernet import build_supernet
+from trainers.architectures import restriction_to
 from trainers.start.pretrained import load_pretrained
 
 SPACE: dict[str, Any] = {
@@ -120,7 +122,7 @@ def test_checkpoints_of_another_depth(depth: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(40, 24), (24, 40), (24, 24)])
 def test_every_rank_is_the_best_approximation_of_the_slice_in_use(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    layer = ElasticLinear(shape[1] + 8, shape[0] + 8)
+    layer = ElasticLinear(shape[1] + 8, shape[0] + 8, [0, 4])
     weight = layer.weight[: shape[0], : shape[1]]
     values = torch.linalg.svdvals(weight)
     for rank in (4, 12, 20):
@@ -136,14 +138,30 @@ def test_every_rank_is_the_best_approximation_of_the_slice_in_use(shape: tuple[i
 
 @torch.no_grad()
 def test_factors_of_full_rank_are_the_dense_layer() -> None:
-    layer, x = ElasticLinear(24, 40), torch.randn(5, 7, 24)
+    layer, x = ElasticLinear(24, 40, [0, 8]), torch.randn(5, 7, 24)
     torch.testing.assert_close(layer(x, 40, 24), layer(x, 40), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_subnet_of_any_form_and_rank_goes_on_alone() -> None:
+    """Its extracted weights fill the supernet of this one network, by name."""
+    space = get_space({"name": "vit_nano", "depth": [3]}, num_classes=5)
+    supernet = build_supernet(space, seed=1).eval()
+    forms = set()
+    for architecture in space.decode(space.sample(12, np.random.default_rng(0), uniform=False)):
+        network = supernet.extract(architecture)
+        alone = build_supernet(space.restrict(restriction_to(space, architecture)), seed=2).eval()
+        alone.slots.load_state_dict(network.state_dict())
+        x = torch.randn(2, 3, 32, 32)
+        torch.testing.assert_close(alone(x, architecture), network(x), rtol=1e-4, atol=1e-5)
+        forms |= {(op.form, op.rank > 0) for _, op in space.network(architecture) if isinstance(op, Attention)}
+    assert {("hilo", True), ("hilo", False), ("softmax", True), ("linear", True), ("convolution", False)} <= forms
 
 
 def test_low_rank_layers_train_the_dense_weights() -> None:
     """A dense layer and its approximations lose together."""
     torch.manual_seed(0)
-    layer, x = ElasticLinear(24, 40), torch.randn(256, 24)
+    layer, x = ElasticLinear(24, 40, [0, 8]), torch.randn(256, 24)
     target = x @ torch.randn(24, 6) @ torch.randn(6, 40)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
     losses = []
