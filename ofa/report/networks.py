@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ofa.report import text
@@ -110,7 +111,9 @@ def _layer(layer: Report, device: str | None, most: float) -> Markup:
 
 
 def _operator(layer: Report) -> str:
-    """`MBConv 5×5, expand ×4, SE` from an operator's fields, whatever the family."""
+    """`MBConv 5×5, expand ×4, SE` or `attention hilo, 3 heads, rank 12` from an operator's fields, whatever the
+    family.
+    """
     options = layer["options"]
     parts = []
     kernel = options.get("kernel_size")
@@ -125,7 +128,23 @@ def _operator(layer: Report) -> str:
         parts.append("SE")
     if options.get("residual"):
         parts.append("residual")
+    parts += _of_transformers(layer["kind"], layer["in_channels"], options)
     return f"{layer['kind']} {', '.join(parts)}".strip()
+
+
+def _of_transformers(kind: str, width: int, options: Report) -> Iterator[str]:
+    if "patch" in options:
+        yield f"{options['patch']}×{options['patch']}"
+    if "form" in options:
+        yield str(options["form"])
+    if options.get("heads"):
+        yield f"{options['heads']} heads"
+    if kind == "mlp":
+        yield f"expand ×{options['mid_channels'] / width:.2g}"
+    if options.get("rank"):
+        yield f"rank {options['rank']}"
+    if options.get("drops"):
+        yield f"drops {options['drops']} tokens"
 
 
 def _bar(layer: Report, share: float, most: float) -> Markup:
