@@ -8,6 +8,7 @@ Six supernets of `vit_nano` on CIFAR-10: `base` has elastic depth, embedding, he
 besides, `all` has every one. All train for the same multiply-accumulates by the same recipe, and each goes the whole
 of `ofa run` under the same limits of latency: its table, 96 evaluated subnets, a predictor, a search, measured
 candidates, an exported file. Accuracies are those of the exported files on the test split, which nothing else reads.
+The winners of the others are networks of `all`, too: what they score there (selection split) says what sharing costs.
 
 Goes on where it was stopped. Writes `benchmarks/results/transformer_genes.json` and the figure (needs matplotlib: extra
 `bench`). The data are found through the variable OFA_BENCH_DATA (default: `../shared/data` beside the checkout).
@@ -28,6 +29,7 @@ from benchmarks.peer.process import ROOT
 from benchmarks.training.budget import KnownBudgets
 from benchmarks.training.plots import COLOURS, prepare_matplotlib
 from benchmarks.training.setting import Setting, data_folder
+from search_spaces import Architecture
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_json, write_json, write_text
 
@@ -93,7 +95,7 @@ def main() -> int:
                 carry_out(name, budgets, options.work, train_only=options.train)
         if not options.train:
             write_json(options.output, results := gather(options.work))
-            print(markdown(results))
+            print(markdown(results), comparison(results), sep="\n\n")
             if not options.no_figure:
                 draw(results, options.figure)
     except UserError as error:
@@ -175,7 +177,47 @@ def gather(work: Path) -> dict[str, Any]:
         }
     if not variants:
         raise UserError("no run is finished", file=work, hint="Run this without --report")
+    if "all" in variants:
+        score_in_all(variants, work)
     return {"schema": 1, "variants": variants, "commit": checkout(), "machine": machine_facts()}
+
+
+def score_in_all(variants: Mapping[str, Any], work: Path) -> None:
+    """Put into every network `in_all`, what it scores as a subnet of that supernet, or None where it is none."""
+    from ofa.config import load_run_config
+    from trainers.checkpoints.store import load_supernet
+    from trainers.data import load_data
+    from trainers.evaluation.evaluate import evaluate_architecture
+
+    loaded, config = load_supernet(work / "all"), load_run_config(work / "all")
+    data = load_data(config.data, seed=config.seed)
+    for network in (network for variant in variants.values() for network in variant["networks"]):
+        values = dict(Architecture.from_json(network["architecture"]).values)
+        depth, selects = int(str(values["depth"])), loaded.space.settings["selects"]
+        values.setdefault("keep", tuple(1 if block <= depth else None for block in selects))
+        try:
+            loaded.space.encode([architecture := Architecture(values)])
+        except UserError:
+            network["in_all"] = None
+            continue
+        network["in_all"] = evaluate_architecture(loaded.supernet, architecture, data).accuracy
+
+
+def comparison(results: Mapping[str, Any]) -> str:
+    """Selection accuracies of the winners: in their own supernet, and in `all`."""
+    lines = ["| winners of | " + " | ".join(f"{limit:g} ms" for limit in LIMITS_MS) + " |"]
+    lines.append("|---|" + "---:|" * len(LIMITS_MS))
+    for name, variant in results["variants"].items():
+        known = {network["limit"]: network for network in variant["networks"] if network.get("in_all") is not None}
+        if name == "all" or not known:
+            continue
+        pairs = [known.get(f"ms{limit:g}".replace(".", "_")) for limit in LIMITS_MS]
+        cells = [
+            "" if pair is None else f"{100 * pair['accuracy']['selection']['accuracy']:.1f}, {100 * pair['in_all']:.1f}"
+            for pair in pairs
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def markdown(results: Mapping[str, Any]) -> str:
