@@ -18,8 +18,8 @@ from search_spaces.plain.attention import (
     attention_in_windows,
     heads_of,
     linear_attention,
+    most_attended,
     scored_attention,
-    tokens_of,
 )
 
 
@@ -79,9 +79,7 @@ class ElasticAttention(ElasticTransformerBlock):
         weights, values, scores_BN = scored_attention(*self._heads(query, key, value, operator), operator)
         if operator.class_token:
             scores_BN = F.pad(scores_BN[:, 1:], (1, 0), value=torch.inf)
-        numbers = scores_BN.topk(int(operator.num_kept), dim=1)[1].unsqueeze(-1)
-        mixed = (weights @ values).transpose(1, 2).flatten(2)
-        return tokens_of(x, numbers), tokens_of(mixed, numbers)
+        return most_attended(x, weights, values, scores_BN, int(operator.num_kept))
 
     def _look_near_and_far(self, query: Tensor, key: Tensor, value: Tensor, operator: Attention) -> Tensor:
         """The averages of windows are those of keys and values here: their layers are linear, so it is the same."""

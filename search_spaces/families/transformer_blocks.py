@@ -131,11 +131,11 @@ class Selection:
             if block >= self.min_depth:
                 share = np.where(np.asarray(choices[self.depth]) > block, share, 1)
             num = np.ceil(num * np.asarray(share) - 1e-9)
-        return whole_numbers(num)
+        return _whole_numbers(num)
 
     def dropped(self, tokens: Tokens, before: int, choices: Choices) -> Any:
         """How many are gone."""
-        return whole_numbers(np.asarray(tokens.side(choices)) ** 2 - self.kept(tokens, before, choices))
+        return _whole_numbers(np.asarray(tokens.side(choices)) ** 2 - self.kept(tokens, before, choices))
 
 
 def block_genes(
@@ -205,17 +205,17 @@ def _attention(
     attends = np.asarray(form) != "convolution"
     heads, share = (choices.get(f"{group}.{block}") for group in ("heads", "attention_rank"))
     heads, share = (1 if choice is None else choice for choice in (heads, share))  # switched off
-    rank = whole_numbers(np.where(attends, useful_rank(share, embed, np.asarray(heads) * s.head_dim), 0))
-    heads = whole_numbers(np.where(attends, heads, 0))
+    rank = _whole_numbers(np.where(attends, useful_rank(share, embed, np.asarray(heads) * s.head_dim), 0))
+    heads = _whole_numbers(np.where(attends, heads, 0))
     dropped = selection.dropped(tokens, block, choices)
-    drops = whole_numbers(selection.dropped(tokens, block + 1, choices) - dropped)
+    drops = selection.dropped(tokens, block + 1, choices) - dropped
     side = tokens.side(choices)
     return Attention(embed, embed, side, tokens.class_token, dropped, form, heads, s.head_dim, rank, drops)
 
 
 def _mlp(block: int, s: TransformerBlockSettings, tokens: Tokens, selection: Selection, choices: Choices) -> MLP:
     embed, dropped = choices["embed"], selection.dropped(tokens, block + 1, choices)
-    hidden = whole_numbers(np.round(embed * np.asarray(choices[f"mlp.{block}"])))
+    hidden = _whole_numbers(np.round(embed * np.asarray(choices[f"mlp.{block}"])))
     rank = useful_rank(choices[f"mlp_rank.{block}"], embed, hidden)
     return MLP(embed, embed, tokens.side(choices), tokens.class_token, dropped, hidden, rank)
 
@@ -229,7 +229,7 @@ def _classifier(
     )
 
 
-def whole_numbers(values: Any) -> Any:
+def _whole_numbers(values: Any) -> Any:
     """An int, or an array of them."""
     values = np.asarray(values).astype(np.int64)
     return int(values) if values.ndim == 0 else values

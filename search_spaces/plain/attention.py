@@ -88,9 +88,7 @@ class PlainAttention(TransformerBlock):
         weights, values, scores_BN = scored_attention(query, key, value, self.op)
         if self.op.class_token:
             scores_BN = self.always(scores_BN[:, 1:])
-        numbers = scores_BN.topk(int(self.op.num_kept), dim=1)[1].unsqueeze(-1)
-        mixed = (weights @ values).transpose(1, 2).flatten(2)
-        return tokens_of(x, numbers), tokens_of(mixed, numbers)
+        return most_attended(x, weights, values, scores_BN, int(self.op.num_kept))
 
     def _look_near_and_far(self, x: Tensor) -> Tensor:
         grid = x.transpose(1, 2).unflatten(2, (-1, self.op.resolution))
@@ -112,6 +110,13 @@ def heads_of(x_BND: Tensor, head_dim: int) -> Tensor:
 def tokens_of(x_BND: Tensor, numbers_BK1: Tensor) -> Tensor:
     """(B, K, D): the tokens of these numbers."""
     return x_BND.gather(1, numbers_BK1.expand(-1, -1, x_BND.size(2)))
+
+
+def most_attended(x_BND: Tensor, weights: Tensor, values: Tensor, scores_BN: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    """The `num` tokens with the highest scores, and what attention gives of them (see `scored_attention`)."""
+    numbers_BK1 = scores_BN.topk(num, dim=1)[1].unsqueeze(-1)
+    mixed_BND = (weights @ values).transpose(1, 2).flatten(2)
+    return tokens_of(x_BND, numbers_BK1), tokens_of(mixed_BND, numbers_BK1)
 
 
 def attention_in_windows(query_BND: Tensor, key_BND: Tensor, value_BND: Tensor, side: int, head_dim: int) -> Tensor:
