@@ -68,6 +68,11 @@ class PublishedTable(Settings):
         return sorted(self.entries)
 
     @property
+    def num_operators(self) -> int:
+        """Measured operators, those of every resolution counted."""
+        return sum(map(len, self.entries.values()))
+
+    @property
     def origin(self) -> dict[str, Any]:
         """What is told of it where a measured table's error is told, JSON-able."""
         return self.model_dump(mode="json", include={"device", "note", "licence", "source"})

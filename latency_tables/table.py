@@ -16,10 +16,11 @@ from pydantic import Field, PrivateAttr, model_validator
 from latency_tables.correction import Errors, Line, prediction_errors
 from latency_tables.fingerprint import DeviceFingerprint
 from latency_tables.identity import SCHEMA, SpaceIdentity
+from latency_tables.listed import ListedTable
 from latency_tables.published import PublishedTable
 from latency_tables.settings import DeviceSettings
 from search_spaces import Architecture, SearchSpace
-from search_spaces.common.errors import UserError
+from search_spaces.common.errors import UserError, unknown_name
 from search_spaces.common.files import read_json, write_json
 from search_spaces.common.settings import Settings, parse_settings
 from search_spaces.costs import CostTable
@@ -165,8 +166,10 @@ class LatencyTable(Settings):
         self._file = Path(path)
 
 
-#: what `load_table` returns; both have `metric`, `space`, `cost(space)` and `measured_space()`
-Table = LatencyTable | PublishedTable
+#: what `load_table` returns; all have `metric`, `space`, `cost(space)` and `measured_space()`
+Table = LatencyTable | PublishedTable | ListedTable
+
+_KINDS: dict[str, type[PublishedTable] | type[ListedTable]] = {"published": PublishedTable, "listed": ListedTable}
 
 
 def load_table(path: Path | str) -> Table:
@@ -179,7 +182,9 @@ def load_table(path: Path | str) -> Table:
     content = {key: value for key, value in data.items() if key != "schema"}
     table: Table
     if "kind" in content:
-        table = parse_settings(PublishedTable, content, file=path)
+        if content["kind"] not in _KINDS:
+            raise unknown_name("kind", str(content["kind"]), _KINDS, file=path, key="kind")
+        table = parse_settings(_KINDS[content["kind"]], content, file=path)
     else:
         table = parse_settings(LatencyTable, content, file=path)
     table._file = Path(path)

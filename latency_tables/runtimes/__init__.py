@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from latency_tables.runtimes.base import FileRuntime, Runtime
+from latency_tables.runtimes.base import FileRuntime, Portable, Runtime
 from search_spaces.common.errors import UserError
 from search_spaces.common.registry import Registry
 
-__all__ = ["RUNTIMES", "FileRuntime", "Runtime", "get_runtime"]
+__all__ = ["RUNTIMES", "FileRuntime", "Portable", "Runtime", "get_runtime"]
 
 RUNTIMES: Registry[Callable[[], Runtime]] = Registry("runtime")
+
+#: runtime -> the extra of setup.cfg that brings its packages, for those that a plain install lacks
+EXTRAS: dict[str, str] = {}
 
 
 @RUNTIMES.register("torch")
@@ -37,9 +40,8 @@ def get_runtime(name: str) -> Runtime:
         return load()
     except ModuleNotFoundError as error:
         package = (error.name or str(error)).split(".")[0]
+        extra = EXTRAS.get(name)
+        hint = f"pip install {package}" if extra is None else f"pip install 'ofa-nas[{extra}]'"
         raise UserError(
-            f"needs the package {package!r}, which is not installed",
-            key="runtime",
-            value=name,
-            hint=f"pip install {package}",
+            f"needs the package {package!r}, which is not installed", key="runtime", value=name, hint=hint
         ) from error

@@ -1,4 +1,4 @@
-"""The small protocol behind which every runtime hides: prepare a module once, then call it."""
+"""The small protocols behind which every runtime hides: prepare a module once, then call it."""
 
 from __future__ import annotations
 
@@ -38,3 +38,18 @@ class FileRuntime(Protocol):
         self, path: Path, *, threads: int, input_shapes: Sequence[tuple[int, ...]] | None = None
     ) -> Callable[[], object]:
         """As `Runtime.prepare`, for an exported file. Raises `UserError` if it is not such a file."""
+
+
+@runtime_checkable
+class Portable(Protocol):
+    """A runtime whose compiled networks are files, which another machine with the same runtime executes too."""
+
+    @property
+    def suffix(self) -> str:
+        """Of such files: `.onnx`, `.tflite`, `.pte`."""
+
+    def compile(self, module: fx.GraphModule, input_shape: tuple[int, ...]) -> bytes:
+        """The content of the file, for one input of `(1, *input_shape)`; equal bytes for equal modules."""
+
+    def load(self, artifact: bytes, input_shape: tuple[int, ...], *, threads: int) -> Callable[[], object]:
+        """What `compile` made, ready to be called; each call is one inference."""

@@ -18,14 +18,20 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     precision = "float32"
+    suffix = ".onnx"
 
     @property
     def version(self) -> str:
         return str(onnxruntime.__version__)
 
     def prepare(self, module: fx.GraphModule, input_shape: tuple[int, ...], *, threads: int) -> Callable[[], object]:
-        model = to_onnx(module, input_shape).SerializeToString()
-        return _bind(_session(model, threads), [(1, *input_shape)])
+        return self.load(self.compile(module, input_shape), input_shape, threads=threads)
+
+    def compile(self, module: fx.GraphModule, input_shape: tuple[int, ...]) -> bytes:
+        return bytes(to_onnx(module, input_shape).SerializeToString())
+
+    def load(self, artifact: bytes, input_shape: tuple[int, ...], *, threads: int) -> Callable[[], object]:
+        return _bind(_session(artifact, threads), [(1, *input_shape)])
 
     def prepare_file(
         self, path: Path, *, threads: int, input_shapes: Sequence[tuple[int, ...]] | None = None

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from latency_tables.published import PublishedTable
+from latency_tables.table import LatencyTable
 from ofa.export.layers import describe_layers, exact_costs
 from ofa.export.winners import FOLDER
 from ofa.report.sources import Sources, read_sources
@@ -101,9 +101,8 @@ def _device(found: Sources, name: str, cost: CostTable | None) -> dict[str, Any]
     """What a table says of itself: how it was measured and its error, or (`published`) who published it."""
     table = found.tables[name]
     range_ms = None if cost is None else [cost.minimum()[0], cost.maximum()[0]]
-    if isinstance(table, PublishedTable):
-        num_operators = sum(map(len, table.entries.values()))
-        return {"published": table.origin, "num_operators": num_operators, "range_ms": range_ms}
+    if not isinstance(table, LatencyTable):
+        return {"published": table.origin, "num_operators": table.num_operators, "range_ms": range_ms}
     heldout = table.heldout
     return {
         "published": None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 #: Metrics that belong to a device: their costs are named `latency@DEVICE`.
-DEVICE_METRICS = ("latency", "energy")
+DEVICE_METRICS = ("latency", "energy", "instructions", "cycles")
 
 
 @dataclass(frozen=True)

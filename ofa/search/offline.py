@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latency_tables.published import PublishedTable
+from latency_tables.table import LatencyTable
 from ofa.config import space_of
 from ofa.console import note
 from ofa.search.budgets import parse_max, resolve
@@ -61,7 +61,7 @@ def search_offline(
             "published": None if predictor.published is None else asdict(predictor.published),
         },
         "devices": {
-            name: {"published": table.origin if isinstance(table, PublishedTable) else None}
+            name: {"published": None if isinstance(table, LatencyTable) else table.origin}
             for name, table in devices.items()
         },
         "limits": resolved.limits,

@@ -17,10 +17,21 @@ _BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20,
 METRICS: dict[str, tuple[str, dict[str, float]]] = {
     "latency": ("ms", _TIME),
     "energy": ("mJ", _ENERGY),
+    "instructions": ("instructions", _COUNT | {f"{prefix}instructions": factor for prefix, factor in _COUNT.items()}),
+    "cycles": ("cycles", _COUNT | {f"{prefix}cycles": factor for prefix, factor in _COUNT.items()}),
     "macs": ("MACs", _COUNT | {f"{prefix}macs": factor for prefix, factor in _COUNT.items()}),
     "params": ("", _COUNT | {f"{prefix}params": factor for prefix, factor in _COUNT.items()}),
     "peak_memory": ("B", _BYTES),
     "flash": ("B", _BYTES),
+}
+_EXAMPLES = {
+    "ms": "12ms",
+    "mJ": "3mJ",
+    "MACs": "300MMACs",
+    "instructions": "40Minstructions",
+    "cycles": "2Mcycles",
+    "": "1.5M",
+    "B": "256KiB",
 }
 _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?nan|[-+]?inf)\s*([a-zµ]*|%)\s*", re.IGNORECASE)
 
@@ -41,7 +52,7 @@ def parse_quantity(text: str | int | float, metric: str, *, file: object = None,
         raise unknown_name("metric", metric, METRICS, file=file, key=key)
     where = {"file": None if file is None else str(file), "key": key}
     base, units = METRICS[metric]
-    example = {"ms": "12ms", "mJ": "3mJ", "MACs": "300MMACs", "": "1.5M", "B": "256KiB"}[base]
+    example = _EXAMPLES[base]
     match = _QUANTITY.fullmatch(str(text))
     if isinstance(text, bool) or match is None:
         raise UserError(f"{text!r} is not an amount of {metric}", **where, hint=f"Write it like {example}")
@@ -69,7 +80,7 @@ def format_quantity(value: float, metric: str) -> str:
             if abs(value) >= factor:
                 return f"{value / factor:.4g} {unit}"
         return f"{value:.0f} B"
-    if base in ("MACs", ""):
+    if base in ("MACs", "instructions", "cycles", ""):
         for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
             if abs(value) >= factor:
                 return f"{value / factor:.4g} {unit}{base}"
