@@ -41,7 +41,7 @@ class DeviceSettings(Settings):
     """Whether the threads stay on the quietest cores, where the system can do that."""
     max_other_load: float | None = Field(default=0.1, ge=0, le=1)
     """The share of the machine's cores that other processes may keep busy. Beyond it measuring waits, and what was
-    taken meanwhile is taken again. null: not watched.
+    taken meanwhile is taken again. null: the machine is not watched, and times are taken as they come.
     """
     patience_s: float = Field(default=300.0, ge=0)
     """How long measuring waits for a quiet machine, in all, before it gives up (and keeps what it has)."""

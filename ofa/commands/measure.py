@@ -32,7 +32,8 @@ def measure(
     fit_networks: Annotated[int | None, typer.Option(min=4, help="Whole networks the correction is fitted on.")] = None,
     holdout: Annotated[int | None, typer.Option(min=20, help="Whole networks the table is graded on.")] = None,
     max_other_load: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of the cores that other processes may keep busy; 1: any.")
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the cores that others may keep busy; 1: times as they come."),
     ] = None,
     merge: Annotated[
         list[Path] | None, typer.Option(help="The journal of another interrupted measurement; may be repeated.")
@@ -57,7 +58,10 @@ def measure(
         "holdout": holdout,
         "max_other_load": max_other_load,
     }
-    settings = settings.model_copy(update={key: value for key, value in wishes.items() if value is not None})
+    wishes = {key: value for key, value in wishes.items() if value is not None}
+    if max_other_load == 1:
+        wishes["max_other_load"] = None
+    settings = settings.model_copy(update=wishes)
     table = measure_table(measured_space, settings, path=output, seed=seed, replace=replace, merge=merge or ())
     if json:
         emit(summary(table) | {"table": str(output)})

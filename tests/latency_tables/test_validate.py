@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from latency_tables import validate
-from latency_tables.table import LatencyTable, load_table
 from latency_tables.samples import Measurement
+from latency_tables.table import LatencyTable, load_table
 from latency_tables.validate import validate_table
 from ofa.cli import main
 from search_spaces.common.errors import UserError
