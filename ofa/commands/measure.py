@@ -33,7 +33,7 @@ def measure(
     holdout: Annotated[int | None, typer.Option(min=20, help="Whole networks the table is graded on.")] = None,
     max_other_load: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of the cores that others may keep busy; 1: times as they come."),
+        typer.Option(min=0, max=1, help="Share of cores others may keep busy; 1: take times as they come."),
     ] = None,
     merge: Annotated[
         list[Path] | None, typer.Option(help="The journal of another interrupted measurement; may be repeated.")
