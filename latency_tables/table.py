@@ -160,6 +160,11 @@ class LatencyTable(Settings):
             )
         return cost
 
+    @property
+    def graded(self) -> tuple[list[float], list[float]]:
+        """Predicted and measured ms of the networks it was graded on."""
+        return [pair.predicted_ms for pair in self.heldout.pairs], [pair.measured_ms for pair in self.heldout.pairs]
+
     def measured_space(self, *, file: Path | str | None = None) -> SearchSpace:
         """The space this table was measured for."""
         return self.space.space(file=file)
