@@ -20,6 +20,8 @@ COMMANDS = (
     "train",
     "measure",
     "validate",
+    "tables",
+    "latency",
     "records",
     "fit",
     "search",
