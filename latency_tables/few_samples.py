@@ -8,13 +8,13 @@ something.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.correction import Errors, prediction_errors
 from latency_tables.operator_work import OperatorWork
 from search_spaces import SearchSpace
 from search_spaces.costs import CostTable, align
@@ -26,12 +26,15 @@ Floats = NDArray[np.float64]
 LEAST_NETWORKS = 3
 
 #: how strongly calls of different structures are held to cost the same, and amounts to cost nothing: tried in turn
-CALL_STRENGTHS = (1e-6, 1e-3, 1e-2, 1e-1, 1.0)
-WORK_STRENGTHS = (1e-8, 1e-4, 1e-2, 1.0)
+CALL_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
+WORK_STRENGTHS = (1e-4, 1e-2, 1.0)
+STRENGTHS = tuple(itertools.product(CALL_STRENGTHS, WORK_STRENGTHS))
 
 #: relative residuals beyond this many typical ones count less and less
 _ROBUST = 3.0
 _ROUNDS = 6
+_MOST_FOLDS = 40
+_DESIGN_STRENGTHS = (1e-2, 1e-4)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def fit_few(
     amounts: Floats,
     latencies_ms: Floats,
     *,
-    strengths: Sequence[tuple[float, float]] = tuple((c, w) for c in CALL_STRENGTHS for w in WORK_STRENGTHS),
+    strengths: Sequence[tuple[float, float]] = STRENGTHS,
 ) -> Fitted:
     """The non-negative linear model of latencies (n,) in the relative error, as a maximum a posteriori estimate.
 
@@ -106,19 +109,38 @@ def fit_few(
     )
 
 
-def leave_one_out(calls: Floats, amounts: Floats, latencies_ms: Floats) -> Floats:
-    """(n,) the latency of every network from a fit to all others, strengths chosen anew each time."""
-    everyone = np.arange(len(latencies_ms))
-    predicted = np.empty(len(everyone))
-    for left_out in everyone:
-        rest = everyone != left_out
-        fitted = fit_few(calls[rest], amounts[rest], latencies_ms[rest])
-        predicted[left_out] = fitted.predict(calls[left_out][None], amounts[left_out][None])[0]
+def num_folds(num: int) -> int:
+    """Parts in which `held_out` leaves networks out: as many as networks up to 40, then 40."""
+    return min(num, _MOST_FOLDS)
+
+
+def held_out(calls: Floats, amounts: Floats, latencies_ms: Floats) -> Floats:
+    """(n,) the latency of every network from a fit to all others (of other folds), strengths chosen anew each time."""
+    fold = np.arange(len(latencies_ms)) % num_folds(len(latencies_ms))
+    predicted = np.empty(len(latencies_ms))
+    for number in range(int(fold.max()) + 1):
+        out = fold == number
+        predicted[out] = fit_few(calls[~out], amounts[~out], latencies_ms[~out]).predict(calls[out], amounts[out])
     return predicted
 
 
-def leave_one_out_errors(calls: Floats, amounts: Floats, latencies_ms: Floats) -> Errors:
-    return prediction_errors(leave_one_out(calls, amounts, latencies_ms), latencies_ms)
+def spread(calls: Floats, amounts: Floats, num: int) -> list[int]:
+    """Which `num` of these networks to measure: each next one where the model knows least (a Bayesian D-optimal design
+    of its terms, greedily; Chaloner and Verdinelli, "Bayesian experimental design: a review", 1995).
+    """
+    scale_amounts = 1 / np.where(amounts.mean(axis=0) > 0, amounts.mean(axis=0), np.inf)
+    columns = [np.ones(len(calls)), np.zeros(len(calls)), calls / calls.sum(axis=1).mean(), amounts * scale_amounts]
+    design = np.column_stack(columns)
+    penalties = _penalties(calls.shape[1], amounts.shape[1], *_DESIGN_STRENGTHS)
+    covariance = np.linalg.inv(penalties.T @ penalties)
+    taken: list[int] = []
+    for _ in range(num):
+        variances = np.einsum("ij,jk,ik->i", design, covariance, design)
+        variances[taken] = -np.inf
+        taken.append(int(np.argmax(variances)))
+        gain = covariance @ design[taken[-1]]
+        covariance -= np.outer(gain, gain) / (1 + design[taken[-1]] @ gain)
+    return taken
 
 
 def operator_latencies(terms: Terms, fitted: Fitted) -> dict[str, float]:
