@@ -311,7 +311,7 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
     for axes in grid[1]:
         axes.set_xlabel("networks measured on the new device")
     for axes in grid[:, 0]:
-        axes.set_ylabel("Kendall tau on all other networks (log of 1 - tau)")
+        axes.set_ylabel("Kendall tau on all other networks\n(scale: log of 1 - tau)")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=130)
