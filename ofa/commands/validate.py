@@ -29,7 +29,9 @@ def validate(
     loaded = load_table(path)
     if not isinstance(loaded, LatencyTable):
         hint = f"Its source: {loaded.source.title} ({loaded.source.where})"
-        raise UserError(f"this table of {loaded.device} cannot be validated: it was {loaded.note}", file=path, hint=hint)
+        raise UserError(
+            f"this table of {loaded.device} cannot be validated: it was {loaded.note}", file=path, hint=hint
+        )
     result = validate_table(loaded, file=table, rounds=rounds, seed=seed)
     if json:
         emit(
