@@ -20,6 +20,7 @@ COMMANDS = (
     "train",
     "measure",
     "validate",
+    "adapt",
     "tables",
     "latency",
     "records",

@@ -23,7 +23,6 @@ def validate(
 
     Drift, and the error then and now. Exit code 1: what the table claims does not hold any more.
     """
-    from latency_tables.published import NOTE
     from latency_tables.shipped import find_table
     from latency_tables.table import LatencyTable, load_table
     from latency_tables.validate import validate_table
@@ -33,7 +32,9 @@ def validate(
     loaded = load_table(path)
     if not isinstance(loaded, LatencyTable):
         hint = f"Its source: {loaded.source.title} ({loaded.source.where})"
-        raise UserError(f"this table of {loaded.device} cannot be validated: it was {NOTE}", file=path, hint=hint)
+        raise UserError(
+            f"this table of {loaded.device} cannot be validated: it was {loaded.note}", file=path, hint=hint
+        )
     result = validate_table(loaded, file=table, rounds=rounds, seed=seed)
     if json:
         emit(
