@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,6 +109,9 @@ def _inputs(
 def _print(table: LatencyTable, space: SearchSpace, path: Path) -> None:
     from rich.console import Console
 
+    from latency_tables.conformal import interval
+    from search_spaces.common.errors import UserError
+
     cost, heldout = table.cost(space), table.heldout
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{path}: {len(table.entries)} operators of {table.space.name} on {table.settings.name}")
@@ -121,7 +125,12 @@ def _print(table: LatencyTable, space: SearchSpace, path: Path) -> None:
         f"  on {heldout.num} random networks it was not fitted on: mean error {heldout.mape:.1%}, "
         f"{heldout.share_within_10:.0%} within 10 %{tau}"
     )
-    if table.conditions.disturbed > 0.1:
+    with suppress(UserError):  # graded on too few networks
+        bounds = interval(*table.graded, 0.95)
+        console.print(f"  95 % of networks take {bounds.low - 1:+.1%} to {bounds.high - 1:+.1%} of what it predicts")
+    if table.conditions.disturbed and table.settings.max_other_load is not None:
+        console.print(f"  {table.conditions.disturbed:.1%} of the samples were disturbed and taken again")
+    if table.conditions.disturbed > 0.1 and table.settings.max_other_load is None:
         console.print(
             f"  {table.conditions.disturbed:.0%} of the samples were interrupted by other work: "
             "measure again on a quieter machine for a better table"
