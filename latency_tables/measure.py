@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,11 +54,11 @@ def measure_table(
         finished = load_table(path)
         if not isinstance(finished, LatencyTable):
             raise UserError(
-                f"holds a published table of {finished.device!r}",
+                f"holds a {finished.kind} table of {finished.device!r}",
                 file=path,
                 hint="Give another file, or delete this one to measure here",
             )
-        _check_same(finished, space, here, path)
+        check_same(finished, space, here, path)
         if _same_inputs(finished, space, device, seed):
             journal_path.unlink(missing_ok=True)
             return finished
@@ -77,7 +77,7 @@ def measure_table(
         seed=seed,
     )
     conditions = Conditions(load_start=load_start, load_end=_load(), disturbed=journal.share_disturbed)
-    table = _conclude(space, device, here, seed, probes, journal, conditions)
+    table = conclude(space, device, here, seed, probes, journal.samples, conditions)
     table.save(path)
     journal_path.unlink(missing_ok=True)
     return table
@@ -165,22 +165,22 @@ def _measure_calls(
     return [values.summary() for values in samples.values()]
 
 
-def _conclude(
+def conclude(
     space: SearchSpace,
     device: DeviceSettings,
     here: DeviceFingerprint,
     seed: int,
     probes: ProbeNetworks,
-    journal: Journal,
+    samples: Mapping[str, Samples],
     conditions: Conditions,
 ) -> LatencyTable:
-    """What the finished samples say."""
+    """What the finished samples of all items say, by key: operators, `EMPTY_CALL`, and `network_key` of the probes."""
 
     def measured_ms(architectures: Sequence[Architecture]) -> list[float]:
-        return [journal.samples[network_key(space, network)].summary().median_ms for network in architectures]
+        return [samples[network_key(space, network)].summary().median_ms for network in architectures]
 
-    entries = {key: Entry(**vars(journal.samples[key].summary())) for key in space.operators()}
-    overhead_ms = journal.samples[EMPTY_CALL].summary().median_ms
+    entries = {key: Entry(**vars(samples[key].summary())) for key in space.operators()}
+    overhead_ms = samples[EMPTY_CALL].summary().median_ms
     sums = operator_sums(space, entries, overhead_ms, Line())
     line = Line()
     if probes.fit:
@@ -202,9 +202,15 @@ def _conclude(
     )
 
 
-def _check_same(table: LatencyTable, space: SearchSpace, here: DeviceFingerprint, path: Path) -> None:
+def check_same(
+    table: LatencyTable,
+    space: SearchSpace,
+    here: DeviceFingerprint,
+    path: Path,
+    *,
+    hint: str = "Give another file, or delete this one to measure here",
+) -> None:
     """A finished table of something else is somebody's work: it is not overwritten unasked."""
-    hint = "Give another file, or delete this one to measure here"
     if table.device != here:
         raise UserError(
             f"holds a table of another device: {'; '.join(here.differences(table.device))}",
