@@ -21,7 +21,7 @@ def measure(
     device: Annotated[
         str | None,
         typer.Option(
-            help="A runtime (torch, onnxruntime), or a device of --config; with --import, a name for the device."
+            help="A runtime (torch, onnxruntime), or a device of --config; for --import, its name."
         ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Take space and device from this config.")] = None,
