@@ -20,9 +20,7 @@ def measure(
     space: Annotated[str | None, typer.Option(help="A space's name, or a YAML file with a `space` section.")] = None,
     device: Annotated[
         str | None,
-        typer.Option(
-            help="A runtime (torch, onnxruntime), or a device of --config; for --import, its name."
-        ),
+        typer.Option(help="A runtime (torch, onnxruntime), or a device of --config; for --import, its name."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Take space and device from this config.")] = None,
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
