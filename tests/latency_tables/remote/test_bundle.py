@@ -1,4 +1,4 @@
-"""The zip file for a device: complete, the same every time, whole or not at all; and one that was changed is noticed."""
+"""The zip file for a device: complete, the same every time, whole or not at all; one that was changed is noticed."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_the_table(small: SearchSpace, bundle_file: Path, results_file: Path, tm
     assert table.heldout.num + table.correction.num == len([key for key in results["samples"] if "network" in key])
     assert table.cost(small).minimum()[0] > 0
     assert import_results([results_file], bundle_file, path=path, name="pixel").settings.name == "pixel"
-    with pytest.raises(UserError, match="--device: .*'a/b'"):
+    with pytest.raises(UserError, match=r"--device: .*'a/b'"):
         import_results([results_file], bundle_file, path=path, name="a/b")
 
 
@@ -138,7 +138,7 @@ def test_other_tables_are_not_overwritten(
         r"t\.json: device: holds a table of another device: cpu .* '286' there\. Give another file, or --replace": (
             table.model_copy(update={"device": table.device.model_copy(update={"cpu": "286"})})
         ),
-        "holds a published table of 'samsung_note10'": load_table(find_table("samsung_note10")),
+        r"holds a published table of 'samsung_note10'": load_table(find_table("samsung_note10")),
     }
     for told, other in there.items():
         other.save(path)

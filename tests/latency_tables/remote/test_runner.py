@@ -108,7 +108,7 @@ def test_models_are_loaded_in_batches(bundle_file: Path, tmp_path: Path) -> None
     limit = 5
     plan = {**bundle.manifest["settings"], "memory_mb": limit}
     batches = list(runner.Measuring(bundle, lambda *_: None, journal, plan)._batches())
-    assert len(batches) > 2 and sorted(sum(batches, [])) == sorted(bundle.items)
+    assert len(batches) > 2 and sorted(key for batch in batches for key in batch) == sorted(bundle.items)
     for batch in batches:
         assert len(batch) == 1 or sum(bundle.items[key]["num_bytes"] for key in batch) <= limit * 2**20
 
@@ -200,7 +200,7 @@ def test_arm_processors_are_told_apart(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_runtime_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(runner.Problem, match="no runtime is known for .xyz models"):
+    with pytest.raises(runner.Problem, match=r"no runtime is known for \.xyz models"):
         runner.get_runtime(".xyz")
 
     def missing(name: str) -> None:
