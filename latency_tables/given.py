@@ -122,7 +122,7 @@ def read_given(
 
 def _factor(metric: str, unit: str | None) -> float:
     base, units = METRICS[metric]
-    known = [name for name in units if name]
+    known = [name.replace("j", "J") for name in units if name]
     if unit is None and "" not in units:
         raise UserError(f"{metric} needs a unit", key="--unit", hint=f"Known: {', '.join(known)}")
     name = re.sub("[µμ]", "u", (unit or "").strip().lower())
