@@ -91,6 +91,12 @@ class ListedTable(Settings):
         known = checked and {"num": len(checked.networks), "largest_error": checked.largest_error}
         return told | {"metric": self.metric, "unit": self.unit, "checked": known}
 
+    @property
+    def graded(self) -> tuple[list[float], list[float]]:
+        """Predicted and observed costs of the networks that it was checked on."""
+        networks = [] if self.checked is None else self.checked.networks
+        return [network.predicted for network in networks], [network.observed for network in networks]
+
     def cost(self, space: SearchSpace) -> CostTable:
         """Cost of every network of `space`. Raises `UserError`, naming some, if operators of it are missing."""
         operators = space.operators()

@@ -95,11 +95,14 @@ class HeldOut(Settings):
 
 
 class Conditions(Settings):
-    """How busy the machine was: load averages (None where the system has none) and samples that were interrupted."""
+    """How busy the machine was: load averages (None where the system has none), the share of the samples that were
+    disturbed and taken again, and how far its speed was from the usual one at most while samples that count were taken.
+    """
 
     load_start: Annotated[float, Field(ge=0)] | None
     load_end: Annotated[float, Field(ge=0)] | None
     disturbed: Share
+    drift: Annotated[float, Field(ge=0)] = 0.0
 
 
 class LatencyTable(Settings):
@@ -156,6 +159,11 @@ class LatencyTable(Settings):
                 value=self.correction.intercept_ms,
             )
         return cost
+
+    @property
+    def graded(self) -> tuple[list[float], list[float]]:
+        """Predicted and measured ms of the networks it was graded on."""
+        return [pair.predicted_ms for pair in self.heldout.pairs], [pair.measured_ms for pair in self.heldout.pairs]
 
     def measured_space(self, *, file: Path | str | None = None) -> SearchSpace:
         """The space this table was measured for."""

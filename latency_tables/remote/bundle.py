@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from latency_tables.identity import SpaceIdentity
-from latency_tables.items import EMPTY_CALL, Item, network_items, operator_items
+from latency_tables.items import EMPTY_CALL, Item, choose_sentinels, network_items, operator_items
 from latency_tables.networks import ProbeNetworks, choose_networks
 from latency_tables.remote import runner
 from latency_tables.remote.manifest import FILE, BundleItem, BundleRuntime, Manifest
@@ -55,6 +55,8 @@ def write_bundle(
     bundle would be lost with it.
     """
     runtime, portable = _portable(device.runtime)
+    if device.contention:
+        raise UserError("a bundle's runner starts no busy processes", key="contention", value=device.contention)
     probes = choose_networks(space, num_fit=device.fit_networks, num_heldout=device.holdout, seed=seed)
     architectures = [*probes.fit, *probes.heldout]
     operators, networks = operator_items(space), network_items(space, architectures)
@@ -70,6 +72,7 @@ def write_bundle(
                 settings=device,
                 seed=seed,
                 group_size=group_size,
+                sentinels=choose_sentinels(operators),
                 items=items,
             )
             content = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1).encode() + b"\n"
@@ -178,6 +181,8 @@ def _check_items(manifest: Manifest, space: SearchSpace, probes: ProbeNetworks) 
     if space.fingerprint != manifest.space.fingerprint:
         what = f"the space described has the fingerprint {space.fingerprint}"
         raise UserError(what, key=f"{FILE}: space.fingerprint", value=manifest.space.fingerprint)
+    if strange := sorted(set(manifest.sentinels) - set(space.operators())):
+        raise UserError(f"{strange[0]!r} is no operator", key=f"{FILE}: sentinels")
     wanted = {**operator_items(space), **network_items(space, [*probes.fit, *probes.heldout])}
     keys = [item.key for item in manifest.items]
     for problem, some in (

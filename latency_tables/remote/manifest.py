@@ -53,6 +53,8 @@ class Manifest(Settings):
     seed: Annotated[int, Field(ge=0)]
     group_size: Annotated[int, Field(ge=1)]
     """Operators that are timed together: as many as a network has."""
+    sentinels: list[str]
+    """Operators that are timed as every round begins and ends, to tell how fast the device is just then."""
     items: Annotated[list[BundleItem], Field(min_length=1)]
     digest: Sha256
 

@@ -12,8 +12,8 @@ from pydantic import Field
 from latency_tables.fingerprint import DeviceFingerprint
 from latency_tables.remote.bundle import Bundle
 from latency_tables.remote.manifest import Sha256
+from latency_tables.samples import Samples
 from latency_tables.table import Conditions, Ms
-from latency_tables.timing import Samples
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_json
 from search_spaces.common.settings import Settings, parse_settings
@@ -34,6 +34,8 @@ class RunConditions(Settings):
     load_end: Load
     num_samples: Number
     num_disturbed: Number
+    drift: Annotated[float, Field(ge=0)]
+    """Largest deviation of the device's speed from its usual one, where samples still count."""
 
 
 class Plan(Settings):
@@ -102,6 +104,7 @@ def read_results(paths: Sequence[Path], bundle: Bundle) -> United:
             load_start=conditions[0].load_start,
             load_end=conditions[-1].load_end,
             disturbed=sum(part.num_disturbed for part in conditions) / num if num else 0.0,
+            drift=max(part.drift for part in conditions),
         ),
         created=max(results.created for _, results in runs),
         rounds=max(map(len, samples.values())),

@@ -7,7 +7,8 @@ tflite-runtime) for .tflite, executorch (which brings torch) for .pte. Interrupt
 where it was. Models are measured in rounds, all of them once a round in a new random order, so that a slow minute
 hurts all alike; operators in groups of as many as a network has, as one that is called back to back finds its weights
 in the nearest cache and in a network does not; whole networks alone. A sample during which the operating system gave
-the core to someone else is taken again, and noted as disturbed if that does not help.
+the core to someone else is taken again, and noted as disturbed if that does not help; so is one beside which a few
+sentinel models took another time than usual: a device that grew hot, or saves its battery.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ SCHEMA = 1
 #: a sample is disturbed if its thread had a core for less than this share of the time
 CORE_SHARE = 0.95
 MAX_CALLS = 100
+#: readings of the sentinels before anything is said about the speed of the device; calls of each in one
+ENOUGH_READINGS = 3
+SENTINEL_CALLS = 9
 
 Call = Callable[[], object]
 Load = Callable[[bytes, Sequence[int], int], Call]
@@ -207,15 +211,17 @@ def _random(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
 class Journal:
     """The samples so far, one line each, synced to the disk as they come."""
 
-    def __init__(self, path: Path, head: dict[str, Any]) -> None:
-        self.path = path
+    def __init__(self, path: Path, head: dict[str, Any], max_drift: float) -> None:
+        self.path, self.max_drift = path, max_drift
         self.lines: list[dict[str, Any]] = []
+        self.readings: list[dict[str, float]] = []
+        self._after: list[int] = []  # the reading before each of the lines
         self.counts: dict[str, int] = {}
         lines = self._read()
         if lines:
             self.head = lines[0]
             for key in ("schema", "manifest_sha256", "device"):
-                if self.head.get(key) != head[key]:
+                if self.head.get(key) != head.get(key):
                     what = {"device": "on another device", "manifest_sha256": "with another bundle"}.get(
                         key, "by another"
                     )
@@ -229,23 +235,49 @@ class Journal:
 
     @property
     def is_new(self) -> bool:
-        return not self.lines
+        return not self.lines and not self.readings
 
     def record(self, ms: dict[str, float], disturbed: bool) -> None:
-        line = {"ms": ms, "disturbed": disturbed}
-        self._append(line)
-        self._add(line)
+        self._append({"ms": ms, "disturbed": disturbed})
+        self._add({"ms": ms, "disturbed": disturbed})
+
+    def read_speed(self, sentinels_ms: dict[str, float]) -> None:
+        """Models that are timed again and again tell how fast the device is just then."""
+        self._append({"reading": sentinels_ms})
+        self._add({"reading": sentinels_ms})
+
+    def judged(self) -> list[tuple[dict[str, float], bool]]:
+        """(milliseconds, disturbed) of every sample: those beside a reading that is off the usual speed are, too."""
+        off = {i for i, speed in enumerate(self._speeds()) if abs(speed - 1) > self.max_drift}
+        off = off | {i - 1 for i in off} if len(self.readings) >= ENOUGH_READINGS else set()
+        return [(line["ms"], line["disturbed"] or i in off) for line, i in zip(self.lines, self._after)]
 
     def samples(self) -> dict[str, dict[str, list[float]]]:
         found: dict[str, dict[str, list[float]]] = {}
-        for line in self.lines:
-            for key, ms in line["ms"].items():
-                lists = found.setdefault(key, {"ms": [], "disturbed_ms": []})
-                lists["disturbed_ms" if line["disturbed"] else "ms"].append(ms)
+        for sample, disturbed in self.judged():
+            for key, ms in sample.items():
+                found.setdefault(key, {"ms": [], "disturbed_ms": []})["disturbed_ms" if disturbed else "ms"].append(ms)
         return found
 
+    def conditions(self) -> dict[str, Any]:
+        kept = [abs(speed - 1) for speed in self._speeds() if abs(speed - 1) <= self.max_drift]
+        judged = [disturbed for _, disturbed in self.judged()]
+        found = {"num_samples": len(judged), "num_disturbed": sum(judged), "drift": max(kept, default=0.0)}
+        return {"load_start": self.head.get("load_start"), "load_end": load_average(), **found}
+
+    def _speeds(self) -> list[float]:
+        """By reading: how long the sentinels took, 1.0 for the median of all readings."""
+        keys = sorted({key for reading in self.readings for key in reading})
+        usual = {key: statistics.median(reading[key] for reading in self.readings if key in reading) for key in keys}
+        logs = [[math.log(ms / usual[key]) for key, ms in reading.items()] for reading in self.readings]
+        return [math.exp(sum(part) / len(part)) if part else 1.0 for part in logs]
+
     def _add(self, line: dict[str, Any]) -> None:
+        if "reading" in line:
+            self.readings.append(line["reading"])
+            return
         self.lines.append(line)
+        self._after.append(len(self.readings) - 1)
         for key in line["ms"]:
             self.counts[key] = self.counts.get(key, 0) + 1
 
@@ -264,8 +296,8 @@ class Journal:
                 line = json.loads(text)
             except ValueError:
                 line = None
-            wanted = ("device",) if number == 1 else ("ms", "disturbed")
-            if not isinstance(line, dict) or any(key not in line for key in wanted):
+            wanted = ({"device"},) if number == 1 else ({"ms", "disturbed"}, {"reading"})
+            if not isinstance(line, dict) or not any(keys <= set(line) for keys in wanted):
                 raise Problem(f"{self.path}: line {number} is damaged. Delete the file to measure from the start")
             lines.append(line)
         return lines
@@ -344,6 +376,7 @@ class Measuring:
 
     def measure(self) -> None:
         plan = self.plan
+        sentinels = {key: self.prepare(key) for key in self.bundle.manifest["sentinels"]}
         for batch in self._batches():
             for rounds in self._instances():
                 keys = [key for key in batch if self.journal.counts.get(key, 0) < rounds.stop]
@@ -353,17 +386,20 @@ class Measuring:
                 gc.collect()
                 gc.disable()
                 try:
-                    self._measure_rounds(calls, rounds)
+                    self._measure_rounds(calls, rounds, sentinels)
                 finally:
                     gc.enable()
         sys.stderr.write("\n")
 
-    def _measure_rounds(self, calls: dict[str, Call], rounds: range) -> None:
+    def _measure_rounds(self, calls: dict[str, Call], rounds: range, sentinels: dict[str, Call]) -> None:
         plan, counts = self.plan, self.journal.counts
         cost_ms = {key: self._warm_up(call) for key, call in calls.items()}
         for number in rounds:
             if number >= plan["min_rounds"] and time.monotonic() > self.deadline:
                 return
+            if all(counts.get(key, 0) > number for key in calls):
+                continue
+            self.journal.read_speed(self._speed(sentinels))
             for group in self._groups(list(calls), number):
                 missing = [key for key in group if counts.get(key, 0) <= number]
                 if not missing:
@@ -375,6 +411,13 @@ class Measuring:
                 ms = dict(zip(group, times))
                 self.journal.record({key: ms[key] for key in missing}, disturbed)
                 self._tell("measuring")
+            self.journal.read_speed(self._speed(sentinels))
+
+    def _speed(self, sentinels: dict[str, Call]) -> dict[str, float]:
+        for call in sentinels.values():
+            call()
+        times = {key: time_passes([call], SENTINEL_CALLS)[0][0] for key, call in sentinels.items()}
+        return {key: max(statistics.median(values), 1e-6) for key, values in times.items()}
 
     def _groups(self, keys: list[str], number: int) -> list[list[str]]:
         """Operators in random groups of about as many as a network has, networks alone, in random order."""
@@ -500,6 +543,7 @@ def run(options: argparse.Namespace) -> None:
         "runtime_version": version,
         "threads": plan["threads"],
         "precision": bundle.manifest["precision"],
+        "contention": 0,
     }
     head = {"schema": SCHEMA, "manifest_sha256": bundle.sha256, "device": device, "run": uuid.uuid4().hex}
     head["load_start"] = load_average()
@@ -512,7 +556,7 @@ def run(options: argparse.Namespace) -> None:
         num, seconds = repeat(call, options.seconds)
         print(f"{options.repeat}: {num} calls in {seconds:.3f} s, {1e3 * seconds / num:.6g} ms each")
         return
-    journal = Journal(options.output.with_suffix(".partial.jsonl"), head)
+    journal = Journal(options.output.with_suffix(".partial.jsonl"), head, plan["max_drift"])
     measuring = Measuring(bundle, load, journal, plan)
     if journal.is_new:
         measuring.check_all()
@@ -520,12 +564,7 @@ def run(options: argparse.Namespace) -> None:
     results = {key: journal.head[key] for key in ("schema", "manifest_sha256", "run", "device")}
     results["plan"] = {key: plan[key] for key in ("rounds", "threads", "time_budget_s", "memory_mb")}
     results["created"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    results["conditions"] = {
-        "load_start": journal.head.get("load_start"),
-        "load_end": load_average(),
-        "num_samples": len(journal.lines),
-        "num_disturbed": sum(line["disturbed"] for line in journal.lines),
-    }
+    results["conditions"] = journal.conditions()
     results["samples"] = journal.samples()
     write_results(options.output, results)
     journal.path.unlink()

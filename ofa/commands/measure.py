@@ -26,7 +26,21 @@ def measure(
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
     in_channels: Annotated[int, typer.Option(min=1, help="Channels of the images (without --config).")] = 3,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads an inference may use.")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Samples of every operator and network.")] = None,
+    contention: Annotated[int | None, typer.Option(min=0, help="Busy background processes beside it.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Samples of every operator and network, at most.")] = None,
+    precision: Annotated[
+        float | None, typer.Option(min=0.0001, help="Enough when a median is certain to this share of it.")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(min=1, help="Seconds after which the least samples do.")] = None,
+    fit_networks: Annotated[int | None, typer.Option(min=4, help="Whole networks the correction is fitted on.")] = None,
+    holdout: Annotated[int | None, typer.Option(min=20, help="Whole networks the table is graded on.")] = None,
+    max_other_load: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of cores others may keep busy; 1: take times as they come."),
+    ] = None,
+    merge: Annotated[
+        list[Path] | None, typer.Option(help="The journal of another interrupted measurement; may be repeated.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Picks the networks that the table is graded on.")] = 0,
     bundle: Annotated[
         Path | None,
@@ -49,7 +63,7 @@ def measure(
     from search_spaces.common.errors import UserError
 
     if results:
-        wrong = {"--space": space, "--config": config, "--threads": threads, "--rounds": rounds}
+        wrong = {"--space": space, "--config": config, "--threads": threads, "--rounds": rounds, "--merge": merge}
         if given := [name for name, value in wrong.items() if value is not None]:
             raise UserError("the bundle says that already, it is not for --import", key=given[0])
         if bundle is None or output is None:
@@ -58,9 +72,23 @@ def measure(
         _import(results, bundle, output, device, replace=replace, json=json)
         return
     settings, measured_space = _inputs(space, device, config, num_classes, in_channels)
-    changes = {key: value for key, value in (("threads", threads), ("rounds", rounds)) if value is not None}
-    settings = settings.model_copy(update=changes)
+    wishes = {
+        "threads": threads,
+        "contention": contention,
+        "rounds": rounds,
+        "precision": precision,
+        "time_budget_s": budget,
+        "fit_networks": fit_networks,
+        "holdout": holdout,
+        "max_other_load": max_other_load,
+    }
+    wishes = {key: value for key, value in wishes.items() if value is not None}
+    if max_other_load == 1:
+        wishes["max_other_load"] = None
+    settings = settings.model_copy(update=wishes)
     if bundle is not None:
+        if merge:
+            raise UserError("a bundle is no measurement that another could be merged into", key="--merge")
         if output is not None:
             hint = "Give -o when the results are back: --import results.json --bundle out.zip -o TABLE.json"
             raise UserError("nothing is measured yet when a bundle is written", key="--output", hint=hint)
@@ -70,7 +98,7 @@ def measure(
         raise UserError("a table to write is needed", key="--output", hint="Give -o TABLE.json, or --bundle out.zip")
     from latency_tables.measure import measure_table
 
-    table = measure_table(measured_space, settings, path=output, seed=seed, replace=replace)
+    table = measure_table(measured_space, settings, path=output, seed=seed, replace=replace, merge=merge or ())
     if json:
         emit(summary(table) | {"table": str(output)})
     else:

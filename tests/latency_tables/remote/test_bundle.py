@@ -65,6 +65,8 @@ def test_same_inputs_same_bytes(small: SearchSpace, device: Device, bundle_file:
 def test_networks_that_are_no_files(small: SearchSpace, device: Device, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"runtime: .*no files.*torch"):
         write_bundle(small, device(runtime="torch"), path=tmp_path / "out.zip")
+    with pytest.raises(UserError, match=r"contention: .*no busy processes.*2"):
+        write_bundle(small, device(contention=2), path=tmp_path / "out.zip")
     assert not list(tmp_path.iterdir())
 
 

@@ -25,6 +25,7 @@ from latency_tables.remote import runner
 from latency_tables.remote.bundle import read_bundle
 from latency_tables.remote.table import import_results
 from latency_tables.runtimes import get_runtime
+from latency_tables.samples import Ledger, Sample
 
 
 def lines(path: Path) -> list[Any]:
@@ -73,11 +74,11 @@ def test_killed_and_begun_again(bundle_file: Path, tmp_path: Path, die_after: in
     out, partial = tmp_path / "results.json", tmp_path / "results.partial.jsonl"
     command = [sys.executable, bundle_file, "--rounds", "3", "-o", out]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    while process.poll() is None and (not partial.exists() or partial.read_bytes().count(b"\n") <= die_after):
+    while process.poll() is None and (not partial.exists() or partial.read_bytes().count(b'"disturbed"') <= die_after):
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL and not out.exists()
-    before = lines(partial)[1:]
+    before = [line for line in lines(partial)[1:] if "ms" in line]
     assert len(before) >= die_after
     with open(partial, "a") as stream:
         stream.write('{"ms": {"torn')
@@ -89,7 +90,7 @@ def test_killed_and_begun_again(bundle_file: Path, tmp_path: Path, die_after: in
     )
     for line in before:
         for key, ms in line["ms"].items():
-            assert ms in results["samples"][key]["disturbed_ms" if line["disturbed"] else "ms"]
+            assert ms in results["samples"][key]["ms"] + results["samples"][key]["disturbed_ms"]
     assert not partial.exists()
 
 
@@ -104,7 +105,7 @@ def test_a_spent_budget_completes_the_least_rounds(bundle_file: Path, tmp_path: 
 
 def test_models_are_loaded_in_batches(bundle_file: Path, tmp_path: Path) -> None:
     bundle = runner.Bundle(bundle_file)
-    journal = runner.Journal(tmp_path / "j.jsonl", {"run": "ab" * 16, "device": {}})
+    journal = runner.Journal(tmp_path / "j.jsonl", {"run": "ab" * 16, "device": {}}, 0.05)
     limit = 5
     plan = {**bundle.manifest["settings"], "memory_mb": limit}
     batches = list(runner.Measuring(bundle, lambda *_: None, journal, plan)._batches())
@@ -120,6 +121,28 @@ def test_an_interrupted_sample_is_taken_again_and_noted(monkeypatch: pytest.Monk
     assert runner.take_sample(calls, 1, 1, True) == ([0.99], False)
     assert runner.take_sample(calls, 1, 1, True) == ([0.4], True)
     assert runner.take_sample(calls, 1, 1, False) == ([0.3], False)
+
+
+def test_a_device_that_grows_hot_is_noticed_as_it_is_here(tmp_path: Path) -> None:
+    """The same samples and readings of the sentinels mean the same to the runner and to a measurement here."""
+    journal, ledger = runner.Journal(tmp_path / "j.jsonl", {"device": {}}, 0.05), Ledger(max_drift=0.05)
+    rng = np.random.default_rng(0)
+    for number, speed in enumerate([1, 1.01, 1, 1.5, 1.02, 0.99, 1, 0.8, 1]):
+        reading = {"a": 0.3 * speed, "b": 2.0 * speed * (1 + 0.001 * number)}
+        journal.read_speed(reading)
+        ledger.begin_round(reading)
+        for key in ("x", "y"):
+            ms, disturbed = float(rng.uniform(1, 2)), number == 1
+            journal.record({key: ms}, disturbed)
+            ledger.record(Sample({key: ms}, disturbed))
+    found = journal.samples()
+    assert {key: part["ms"] for key, part in found.items()} == {key: s.clean for key, s in ledger.samples.items()}
+    assert [len(found["x"][kind]) for kind in ("ms", "disturbed_ms")] == [4, 5]
+    conditions = journal.conditions()
+    assert conditions["num_disturbed"] / conditions["num_samples"] == ledger.share_disturbed
+    assert conditions["drift"] == pytest.approx(ledger.drift) and 0.01 < ledger.drift < 0.05
+    again = runner.Journal(tmp_path / "j.jsonl", {"device": {}}, 0.05)
+    assert again.samples() == found and again.conditions()["drift"] == conditions["drift"]
 
 
 def refused(capsys: pytest.CaptureFixture[str], *line: object) -> str:
