@@ -19,13 +19,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import fx, nn
 
 from latency_tables.fingerprint import fingerprint
 from latency_tables.remote import runner
 from latency_tables.remote.bundle import read_bundle
 from latency_tables.remote.table import import_results
-from latency_tables.runtimes import get_runtime
+from latency_tables.runtimes import RUNTIMES, Portable, get_runtime
 from latency_tables.samples import Ledger, Sample
+from search_spaces.common.errors import UserError
 
 
 def lines(path: Path) -> list[Any]:
@@ -233,6 +235,20 @@ def test_a_runtime_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     for suffix, package in ((".onnx", "onnxruntime"), (".tflite", "ai-edge-litert"), (".pte", "executorch")):
         with pytest.raises(runner.Problem, match=f"pip install {package}"):
             runner.get_runtime(suffix)
+
+
+@pytest.mark.parametrize("name", RUNTIMES.names())
+def test_it_runs_what_every_runtime_with_files_compiles(name: str) -> None:
+    try:
+        runtime = get_runtime(name)
+    except UserError as error:
+        pytest.skip(str(error))
+    if not isinstance(runtime, Portable):
+        pytest.skip(f"networks of {name} are no files")
+    module = fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())).eval()
+    version, load = runner.get_runtime(runtime.suffix)
+    assert version == runtime.version
+    load(runtime.compile(module, (3, 8, 8)), [1, 3, 8, 8], 1)()
 
 
 def test_it_needs_nothing_of_this_project_nor_a_new_python() -> None:
