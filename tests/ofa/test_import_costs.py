@@ -141,3 +141,9 @@ def test_mistakes_leave_everything_as_it_was(ofa: Any, refused: Any, line: Any, 
     keys.write_text(keys.read_text() + "conv-of-mine,3,,,\n")
     assert "'conv-of-mine' is no operator of 'mobilenet_v3_digits'" in refused(*good)
     assert ofa(*template, "--replace").code == 0 and "attention" in keys.read_text()
+
+
+def test_a_run_is_told_at_once_that_it_cannot_measure_energy(refused: Any, tiny: Path, tmp_path: Path) -> None:
+    budget = "search.budgets={small: {energy: 3mJ}}"
+    message = refused("run", tiny, "--runs", tmp_path, "--set", budget)
+    assert "search.budgets.small.energy: a run measures latency, not energy. Search its predictor" in message
