@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 
 def measure(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write (JSON).")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The table to write (JSON).")] = None,
     space: Annotated[str | None, typer.Option(help="A space's name, or a YAML file with a `space` section.")] = None,
-    device: Annotated[str | None, typer.Option(help="A runtime (torch, onnxruntime), or a device of --config.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="A runtime (torch, onnxruntime), or a device of --config; for --import, its name."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Take space and device from this config.")] = None,
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
     in_channels: Annotated[int, typer.Option(min=1, help="Channels of the images (without --config).")] = 3,
@@ -40,14 +43,35 @@ def measure(
         list[Path] | None, typer.Option(help="The journal of another interrupted measurement; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Picks the networks that the table is graded on.")] = 0,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Measure on another device: write this zip file for it; with --import, the one it ran."),
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option("--import", metavar="results.json", help="What the device wrote; again for further runs of it."),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite a finished table of another device or space.")
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Measure every operator of a space on this machine; interrupted, the same command goes on where it was."""
-    from latency_tables.measure import measure_table
+    """Measure every operator of a space on this machine; interrupted, the same command goes on where it was.
 
+    For a device that cannot run this: --bundle out.zip writes what it needs; `python runner.py` there measures; and
+    --import results.json --bundle out.zip makes the table. See docs/remote_devices.md.
+    """
+    from search_spaces.common.errors import UserError
+
+    if results:
+        wrong = {"--space": space, "--config": config, "--threads": threads, "--rounds": rounds, "--merge": merge}
+        if given := [name for name, value in wrong.items() if value is not None]:
+            raise UserError("the bundle says that already, it is not for --import", key=given[0])
+        if bundle is None or output is None:
+            missing = "--bundle" if bundle is None else "--output"
+            raise UserError("--import needs the bundle that was measured, and a table to write", key=missing)
+        _import(results, bundle, output, device, replace=replace, json=json)
+        return
     settings, measured_space = _inputs(space, device, config, num_classes, in_channels)
     wishes = {
         "threads": threads,
@@ -63,11 +87,54 @@ def measure(
     if max_other_load == 1:
         wishes["max_other_load"] = None
     settings = settings.model_copy(update=wishes)
+    if bundle is not None:
+        if merge:
+            raise UserError("a bundle is no measurement that another could be merged into", key="--merge")
+        if output is not None:
+            hint = "Give -o when the results are back: --import results.json --bundle out.zip -o TABLE.json"
+            raise UserError("nothing is measured yet when a bundle is written", key="--output", hint=hint)
+        _write_bundle(measured_space, settings, bundle, seed, replace=replace, json=json)
+        return
+    if output is None:
+        raise UserError("a table to write is needed", key="--output", hint="Give -o TABLE.json, or --bundle out.zip")
+    from latency_tables.measure import measure_table
+
     table = measure_table(measured_space, settings, path=output, seed=seed, replace=replace, merge=merge or ())
     if json:
         emit(summary(table) | {"table": str(output)})
     else:
         _print(table, measured_space, output)
+
+
+def _write_bundle(
+    space: SearchSpace, settings: DeviceSettings, path: Path, seed: int, *, replace: bool, json: bool
+) -> None:
+    from latency_tables.remote.bundle import write_bundle
+
+    bundle = write_bundle(space, settings, path=path, seed=seed, replace=replace)
+    manifest, roles = bundle.manifest, [item.role for item in bundle.manifest.items]
+    facts = manifest.model_dump(mode="json", by_alias=True, include={"space", "runtime", "precision", "seed"})
+    facts |= {"num_operators": roles.count("operator"), "num_networks": roles.count("network")}
+    facts |= {"bundle": str(path), "manifest_sha256": bundle.sha256, "num_bytes": path.stat().st_size}
+    if json:
+        emit(facts)
+        return
+    print(
+        f"{path}: {facts['num_operators']} operators and {facts['num_networks']} networks of {space.name}, compiled by "
+        f"{manifest.runtime.name} {manifest.runtime.version}, {facts['num_bytes'] / 1e6:.1f} MB"
+    )
+    print(f"  on the device: unpack it and run `python runner.py`, or run `python {path.name}`; its README says more")
+    print(f"  then here: ofa measure --import results.json --bundle {path} -o TABLE.json")
+
+
+def _import(results: list[Path], bundle: Path, output: Path, device: str | None, *, replace: bool, json: bool) -> None:
+    from latency_tables.remote.table import import_results
+
+    table = import_results(results, bundle, path=output, name=device, replace=replace)
+    if json:
+        emit(summary(table) | {"table": str(output)})
+    else:
+        _print(table, table.measured_space(), output)
 
 
 def summary(table: LatencyTable) -> dict[str, Any]:

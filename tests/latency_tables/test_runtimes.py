@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from latency_tables.fingerprint import cpu_model, fingerprint
+from latency_tables.fingerprint import fingerprint
+from latency_tables.remote.runner import cpu_model
 from latency_tables.runtimes import RUNTIMES, FileRuntime, get_runtime
 from latency_tables.settings import DeviceSettings
 from search_spaces import SearchSpace
