@@ -38,33 +38,9 @@ static inline uint32_t odd_bytes(uint32_t word) {
     return halves;
 }
 
-/* the same, added to two halves */
-static inline uint32_t add_even_bytes(uint32_t to, uint32_t word) {
-    uint32_t halves;
-    __asm__("sxtab16 %0, %1, %2" : "=r"(halves) : "r"(to), "r"(word));
-    return halves;
-}
-
-static inline uint32_t add_odd_bytes(uint32_t to, uint32_t word) {
-    uint32_t halves;
-    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(halves) : "r"(to), "r"(word));
-    return halves;
-}
-
 /* sum + both products of halves */
 static inline int32_t multiply_pairs(uint32_t a, uint32_t b, int32_t sum) {
     __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b));
-    return sum;
-}
-
-/* sum + the product of the lower halves, of the upper halves */
-static inline int32_t multiply_lower(uint32_t a, uint32_t b, int32_t sum) {
-    __asm__("smlabb %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b));
-    return sum;
-}
-
-static inline int32_t multiply_upper(uint32_t a, uint32_t b, int32_t sum) {
-    __asm__("smlatt %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b));
     return sum;
 }
 

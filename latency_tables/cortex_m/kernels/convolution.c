@@ -32,6 +32,8 @@ static inline void gather(const struct convolution *call, int32_t row, int32_t c
     for (int32_t y = top; y < top + kernel; y++) {
         if (y < 0 || y >= call->height) {
             fill(window, call->zero, bytes);
+        } else if (from == 0 && to == kernel) {
+            copy(window, call->x + (y * call->width + first) * in, bytes);
         } else {
             fill(window, call->zero, from * in);
             copy(window + from * in, call->x + (y * call->width + first + from) * in, (to - from) * in);
