@@ -21,6 +21,8 @@ class DeviceFingerprint(Settings):
     runtime_version: str
     threads: int
     precision: str
+    contention: int = 0
+    """Background processes that computed meanwhile."""
 
     def differences(self, other: DeviceFingerprint) -> list[str]:
         """What tells `other` from this one: `["threads: 1 here, 2 there"]`; empty if nothing does."""
@@ -28,8 +30,8 @@ class DeviceFingerprint(Settings):
         return [f"{key} {here[key]!r} here, {there[key]!r} there" for key in here if here[key] != there[key]]
 
 
-def fingerprint(runtime: Runtime, *, threads: int) -> DeviceFingerprint:
-    """The fingerprint of this machine with `runtime` on `threads` threads."""
+def fingerprint(runtime: Runtime, *, threads: int, contention: int = 0) -> DeviceFingerprint:
+    """The fingerprint of this machine with `runtime` on `threads` threads, beside `contention` busy processes."""
     return DeviceFingerprint(
         cpu=cpu_model(),
         cores=os.cpu_count() or 1,
@@ -39,6 +41,7 @@ def fingerprint(runtime: Runtime, *, threads: int) -> DeviceFingerprint:
         runtime_version=runtime.version,
         threads=threads,
         precision=runtime.precision,
+        contention=contention,
     )
 
 

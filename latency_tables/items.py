@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from torch import fx, nn
 
-from latency_tables.journal import Journal
-from latency_tables.runtimes import Runtime
+from latency_tables.contention import contention
+from latency_tables.other_work import OtherWork
+from latency_tables.pinning import pinned
+from latency_tables.runtimes import Portable, Runtime
+from latency_tables.samples import Ledger, Samples
 from latency_tables.settings import DeviceSettings
-from latency_tables.timing import Sample, instances, measure_rounds, quiet_process
+from latency_tables.timing import measure_rounds, plans, quiet_process
 from search_spaces import Architecture, SearchSpace
+from search_spaces.common.files import digest
 from search_spaces.common.progress import progress_bar
 from search_spaces.operators import Operator
 from search_spaces.plain import build_network, build_operator
@@ -29,6 +35,7 @@ class Item:
     build: Callable[[], fx.GraphModule]
     input_shape: tuple[int, ...]
     num_bytes: float = 0.0
+    macs: float = 0.0
 
 
 def operator_items(space: SearchSpace) -> dict[str, Item]:
@@ -36,7 +43,7 @@ def operator_items(space: SearchSpace) -> dict[str, Item]:
 
     def item(operator: Operator) -> Item:
         num_bytes = _held_bytes(float(operator.params()), float(operator.peak_memory("float32")))
-        return Item(lambda: build_operator(operator), operator.input_shape, num_bytes)
+        return Item(lambda: build_operator(operator), operator.input_shape, num_bytes, float(operator.macs()))
 
     empty = Item(lambda: fx.symbolic_trace(nn.Identity()), (1, 1, 1))
     return {EMPTY_CALL: empty} | {key: item(operator) for key, operator in space.operators().items()}
@@ -63,44 +70,77 @@ def measure_items(
     operators: Mapping[str, Item],
     networks: Mapping[str, Item],
     *,
-    journal: Journal,
+    ledger: Ledger,
     device: DeviceSettings,
     group_size: int,
     seed: int,
 ) -> None:
-    """Bring every item in the journal to its number of rounds."""
+    """Bring every item in the ledger to the number of samples that the device's settings ask for.
+
+    Raises `UserError` if the machine does not become quiet; what was taken stays in the ledger.
+    """
     items = {**operators, **networks}
     deadline = time.monotonic() + device.time_budget_s
-    done = sum(min(count, device.rounds) for key, count in journal.counts().items() if key in items)
-    with progress_bar(f"measuring {device.name}", device.rounds * len(items), done=done) as advance:
-
-        def record(sample: Sample) -> None:
-            journal.record(sample)
-            advance(len(sample.ms))
-
+    strict = device.max_other_load is not None
+    done = sum(min(count, device.rounds) for key, count in ledger.counts(clean=strict).items() if key in items)
+    with (
+        progress_bar(f"measuring {device.name}", device.rounds * len(items), done=done) as advance,
+        contention(device.contention) as own_seconds,
+        pinned(device.threads, wanted=device.pin),
+        tempfile.TemporaryDirectory(prefix="ofa-measure-") as folder,
+    ):
+        prepare = _Preparer(runtime, items, device.threads, Path(folder))
+        others = OtherWork(device.max_other_load, device.patience_s, own_seconds)
+        sentinels = {key: prepare(key) for key in _sentinels(operators)}
         for batch in _batches(items, device.memory_mb * 2**20, seed):
-            for rounds in instances(device):
-                taken = journal.counts()
-                keys = [key for key in batch if taken.get(key, 0) < rounds.stop]
-                if not keys or (rounds.start >= device.min_rounds and time.monotonic() > deadline):
+            for plan in plans(device, deadline=deadline):
+                samples = ledger.samples
+                keys = [key for key in batch if plan.wants(samples.get(key, Samples()), strict=strict)]
+                if not keys:
                     continue
                 calls = {}
                 for key in keys:
                     advance(0, note="preparing")
-                    calls[key] = runtime.prepare(items[key].build(), items[key].input_shape, threads=device.threads)
+                    calls[key] = prepare(key)
                 advance(0)
                 with quiet_process(device.threads):
                     measure_rounds(
                         {key: call for key, call in calls.items() if key in operators},
                         {key: call for key, call in calls.items() if key in networks},
-                        group_size=group_size,
+                        ledger=ledger,
+                        plan=plan,
                         device=device,
-                        taken=taken,
-                        record=record,
-                        rounds=rounds,
+                        others=others,
+                        sentinels=sentinels,
+                        group_size=group_size,
                         seed=seed,
-                        deadline=deadline,
+                        advance=advance,
                     )
+
+
+class _Preparer:
+    """Prepares items by key. What a runtime compiles to files is compiled once, and loaded from the file after."""
+
+    def __init__(self, runtime: Runtime, items: Mapping[str, Item], threads: int, folder: Path) -> None:
+        self._runtime, self._items, self._threads, self._folder = runtime, items, threads, folder
+
+    def __call__(self, key: str) -> Callable[[], object]:
+        item, runtime = self._items[key], self._runtime
+        if not isinstance(runtime, Portable):
+            return runtime.prepare(item.build(), item.input_shape, threads=self._threads)
+        path = self._folder / digest(key)
+        if path.exists():
+            artifact = path.read_bytes()
+        else:
+            artifact = runtime.compile(item.build(), item.input_shape)
+            path.write_bytes(artifact)
+        return runtime.load(artifact, item.input_shape, threads=self._threads)
+
+
+def _sentinels(operators: Mapping[str, Item]) -> list[str]:
+    """Three operators, from a middling one to the largest, whose times tell how fast the machine is."""
+    by_size = sorted((key for key in operators if key != EMPTY_CALL), key=lambda key: (operators[key].macs, key))
+    return [by_size[int(share * (len(by_size) - 1))] for share in (0.5, 0.8, 1.0)] if by_size else []
 
 
 def _batches(items: Mapping[str, Item], limit: float, seed: int) -> Iterator[list[str]]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from torch import fx
 
+from latency_tables.contention import contention
 from latency_tables.correction import Line, fit_line
 from latency_tables.fingerprint import DeviceFingerprint, fingerprint
 from latency_tables.identity import SpaceIdentity
 from latency_tables.items import EMPTY_CALL, measure_items, network_items, network_key, operator_items
 from latency_tables.journal import Journal
 from latency_tables.networks import ProbeNetworks, choose_networks
+from latency_tables.other_work import OtherWork
+from latency_tables.pinning import pinned
 from latency_tables.runtimes import FileRuntime, Runtime, get_runtime
+from latency_tables.samples import Ledger, Measurement, Samples
 from latency_tables.settings import DeviceSettings
 from latency_tables.table import (
     Conditions,
@@ -28,24 +32,31 @@ from latency_tables.table import (
     load_table,
     operator_sums,
 )
-from latency_tables.timing import Call, Measurement, Sample, Samples, instances, measure_rounds, quiet_process
+from latency_tables.timing import Call, measure_rounds, plans, quiet_process
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest
 from search_spaces.common.progress import progress_bar
 
 #: settings that say how to go about measuring, not what is measured
-_INCIDENTAL = {"name", "time_budget_s", "memory_mb", "retries"}
+_INCIDENTAL = {"name", "time_budget_s", "memory_mb", "retries", "max_other_load", "patience_s"}
 
 
 def measure_table(
-    space: SearchSpace, device: DeviceSettings, *, path: Path, seed: int = 0, replace: bool = False
+    space: SearchSpace,
+    device: DeviceSettings,
+    *,
+    path: Path,
+    seed: int = 0,
+    replace: bool = False,
+    merge: Sequence[Path] = (),
 ) -> LatencyTable:
     """Measure every operator of `space` on this machine, correct and grade the sums on whole networks, write `path`.
 
     Operators, the empty call and whole networks are measured in the same rounds. Finished samples are kept in
     `path.with_suffix(".journal.jsonl")`: after an interruption the same call goes on where it was. A finished table of
-    the same inputs is returned at once. Raises `UserError` if `path` holds a table of another space or device, unless
+    the same inputs is returned at once. `merge` names journals of other interrupted measurements on this device, whose
+    samples count too. Raises `UserError` if `path` holds a table of another space or device, unless
     `replace`.
     """
     runtime, here = this_device(device)
@@ -66,18 +77,22 @@ def measure_table(
     probes = choose_networks(space, num_fit=device.fit_networks, num_heldout=device.holdout, seed=seed)
     architectures = [*probes.fit, *probes.heldout]
     load_start = _load()
-    journal = Journal(journal_path, here)
+    journal = Journal(journal_path, here, max_drift=device.max_drift)
+    for other in merge:
+        journal.merge(other, here)
     measure_items(
         runtime,
         operator_items(space),
         network_items(space, architectures),
-        journal=journal,
+        ledger=journal,
         device=device,
         group_size=int(np.median([len(space.network(architecture)) for architecture in architectures])),
         seed=seed,
     )
-    conditions = Conditions(load_start=load_start, load_end=_load(), disturbed=journal.share_disturbed)
-    table = _conclude(space, device, here, seed, probes, journal, conditions)
+    conditions = Conditions(
+        load_start=load_start, load_end=_load(), disturbed=journal.share_disturbed, drift=journal.drift
+    )
+    table = conclude(space, device, here, seed, probes, journal.samples, conditions)
     table.save(path)
     journal_path.unlink(missing_ok=True)
     return table
@@ -130,7 +145,7 @@ def this_device(device: DeviceSettings) -> tuple[Runtime, DeviceFingerprint]:
     if device.threads > cores:
         raise UserError(f"this machine has {cores} cores", key=f"{device.name}.threads", value=device.threads)
     runtime = get_runtime(device.runtime)
-    return runtime, fingerprint(runtime, threads=device.threads)
+    return runtime, fingerprint(runtime, threads=device.threads, contention=device.contention)
 
 
 def _measure_calls(
@@ -138,49 +153,47 @@ def _measure_calls(
 ) -> list[Measurement]:
     if rounds is not None:
         device = device.model_copy(update={"rounds": rounds})
-    samples = {str(index): Samples() for index in range(num)}
+    keys, ledger = [str(index) for index in range(num)], Ledger(max_drift=device.max_drift)
     deadline = time.monotonic() + device.time_budget_s
-    with progress_bar("measuring networks", device.rounds * num) as advance:
-
-        def record(sample: Sample) -> None:
-            for key, ms in sample.ms.items():
-                samples[key].add(ms, disturbed=sample.disturbed)
-            advance(len(sample.ms))
-
-        for part in instances(device):
-            calls = dict(zip(samples, prepare(), strict=True))
-            taken = {key: len(values) for key, values in samples.items()}
+    with (
+        progress_bar("measuring networks", device.rounds * num) as advance,
+        contention(device.contention) as own_seconds,
+        pinned(device.threads, wanted=device.pin),
+    ):
+        others = OtherWork(device.max_other_load, device.patience_s, own_seconds)
+        for plan in plans(device, deadline=deadline):
+            calls = dict(zip(keys, prepare(), strict=True))
             with quiet_process(device.threads):
                 measure_rounds(
                     {},
                     calls,
-                    group_size=1,
+                    ledger=ledger,
+                    plan=plan,
                     device=device,
-                    taken=taken,
-                    record=record,
-                    rounds=part,
+                    others=others,
+                    group_size=1,
                     seed=seed,
-                    deadline=deadline,
+                    advance=advance,
                 )
-    return [values.summary() for values in samples.values()]
+    return [ledger.samples[key].summary() for key in keys]
 
 
-def _conclude(
+def conclude(
     space: SearchSpace,
     device: DeviceSettings,
     here: DeviceFingerprint,
     seed: int,
     probes: ProbeNetworks,
-    journal: Journal,
+    samples: Mapping[str, Samples],
     conditions: Conditions,
 ) -> LatencyTable:
-    """What the finished samples say."""
+    """The table that finished samples of all operators, the empty call and the probe networks give."""
 
     def measured_ms(architectures: Sequence[Architecture]) -> list[float]:
-        return [journal.samples[network_key(space, network)].summary().median_ms for network in architectures]
+        return [samples[network_key(space, network)].summary().median_ms for network in architectures]
 
-    entries = {key: Entry(**vars(journal.samples[key].summary())) for key in space.operators()}
-    overhead_ms = journal.samples[EMPTY_CALL].summary().median_ms
+    entries = {key: Entry(**vars(samples[key].summary())) for key in space.operators()}
+    overhead_ms = samples[EMPTY_CALL].summary().median_ms
     sums = operator_sums(space, entries, overhead_ms, Line())
     line = Line()
     if probes.fit:

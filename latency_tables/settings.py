@@ -11,16 +11,22 @@ from search_spaces.common.settings import Settings
 class DeviceSettings(Settings):
     """A runtime on this machine and the sampling plan of its latency table.
 
-    Every item (operator, whole network, empty call) gets one sample a round, the median of a few calls; all items of a
-    round come in random order, so that a slow minute of the machine hurts every item alike.
+    Every item (operator, whole network, empty call) gets one sample a round, the median of a few calls, until its
+    median is certain enough; all items of a round come in random order, so that a slow minute of the machine hurts
+    every item alike.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     runtime: str
     threads: int = Field(default=1, ge=1, le=1024)
+    contention: int = Field(default=0, ge=0, le=1024)
+    """Background processes that compute all the while: latency as it is beside other work."""
     rounds: int = Field(default=20, ge=1)
-    min_rounds: int = Field(default=5, ge=1)
-    """Rounds (or all, if fewer) that are measured even when `time_budget_s` is spent."""
+    """Samples that an item gets at most."""
+    min_rounds: int = Field(default=6, ge=1)
+    """Samples (or all, if fewer) that every item gets, even when `time_budget_s` is spent."""
+    precision: float = Field(default=0.01, gt=0)
+    """An item has enough samples when its median is certain to this share of it (half the 95 % interval)."""
     instances: int = Field(default=3, ge=1)
     """How often in the course of the rounds every item is prepared anew: where its buffers happen to lie in memory
     alone moves the latency of a network by 2 or 3 %."""
@@ -31,6 +37,18 @@ class DeviceSettings(Settings):
     min_calls: int = Field(default=3, ge=1)
     retries: int = Field(default=1, ge=0)
     """How often a sample is taken again when the operating system gave the core to someone else meanwhile."""
+    pin: bool = True
+    """Whether the threads stay on the quietest cores, where the system can do that."""
+    max_other_load: float | None = Field(default=0.1, ge=0, le=1)
+    """The share of the machine's cores that other processes may keep busy. Beyond it measuring waits, and what was
+    taken meanwhile is taken again. null: the machine is not watched, and times are taken as they come.
+    """
+    patience_s: float = Field(default=300.0, ge=0)
+    """How long measuring waits for a quiet machine, in all, before it gives up (and keeps what it has)."""
+    max_drift: float = Field(default=0.05, gt=0)
+    """By how much the machine's speed may differ from its usual one: samples of other moments are taken again, and
+    `ofa validate` calls a table outdated beyond it.
+    """
     time_budget_s: float = Field(default=900.0, gt=0)
     fit_networks: int = Field(default=16, ge=4)
     """Whole networks the correction from operator sums to network latency is fitted on."""

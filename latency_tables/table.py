@@ -95,11 +95,14 @@ class HeldOut(Settings):
 
 
 class Conditions(Settings):
-    """How busy the machine was: load averages (None where the system has none) and samples that were interrupted."""
+    """How busy the machine was: load averages (None where the system has none), the share of the samples that were
+    disturbed and taken again, and how far its speed was from the usual one at most while samples that count were taken.
+    """
 
     load_start: Annotated[float, Field(ge=0)] | None
     load_end: Annotated[float, Field(ge=0)] | None
     disturbed: Share
+    drift: Annotated[float, Field(ge=0)] = 0.0
 
 
 class LatencyTable(Settings):

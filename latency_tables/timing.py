@@ -4,12 +4,16 @@ Items are measured in rounds, all of them once a round in a new random order: a 
 instead of spoiling one. Operators are timed in groups of as many as a network has, the whole group again and again: an
 operator called back to back finds its weights and code in the nearest cache, in a network it does not, and tables made
 of such calls rank networks badly. A whole network is timed alone, as it is deployed.
+
+Three things tell that the machine was disturbed. The thread did not have its core all the time (`CORE_SHARE`). Other
+processes were busy meanwhile (`other_work`). A few sentinel operators, timed as every round begins and ends, took
+another time than usual (`samples.Ledger`): a cooler or hotter processor, a neighbour on the same host. What was taken
+then is not averaged in but taken again.
 """
 
 from __future__ import annotations
 
 import gc
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,58 +23,24 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from latency_tables.other_work import OtherWork
+from latency_tables.samples import Ledger, Sample, Samples, median_uncertainty
 from latency_tables.settings import DeviceSettings
+from search_spaces.common.errors import UserError
 
 Call = Callable[[], object]
+
+#: calls of a sentinel in a reading
+SENTINEL_CALLS = 9
+
+#: so many times the wanted number of rounds are tried before the machine is called too restless
+_MOST_ROUNDS = 3
+
+_NOTHING = Samples()
 
 #: a sample is disturbed if its thread had a core for less than this share of the time
 CORE_SHARE = 0.95
 MAX_CALLS = 100
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Milliseconds of one call of every item of a group; `disturbed` if all attempts were interrupted."""
-
-    ms: dict[str, float]
-    disturbed: bool = False
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Milliseconds of one inference: median, 10th and 90th percentile of `count` samples."""
-
-    median_ms: float
-    p10_ms: float
-    p90_ms: float
-    count: int
-
-
-#: so many undisturbed samples are enough to do without the disturbed ones
-ENOUGH_CLEAN = 3
-
-
-class Samples:
-    """The samples of one item as they come: how many, and the times that count."""
-
-    def __init__(self) -> None:
-        self._clean: list[float] = []
-        self._disturbed: list[float] = []
-
-    def add(self, ms: float, *, disturbed: bool) -> None:
-        (self._disturbed if disturbed else self._clean).append(ms)
-
-    def __len__(self) -> int:
-        return len(self._clean) + len(self._disturbed)
-
-    def summary(self) -> Measurement:
-        """Of the undisturbed samples; of all where the machine was so busy that these are too few."""
-        return summarize(self._clean if len(self._clean) >= ENOUGH_CLEAN else self._clean + self._disturbed)
-
-
-def summarize(samples: Sequence[float]) -> Measurement:
-    low, median, high = np.percentile(np.asarray(samples, dtype=np.float64), [10, 50, 90])
-    return Measurement(median_ms=float(median), p10_ms=float(low), p90_ms=float(high), count=len(samples))
 
 
 def take_sample(calls: Mapping[str, Call], *, passes: int, retries: int, single_thread: bool) -> Sample:
@@ -93,50 +63,117 @@ def take_sample(calls: Mapping[str, Call], *, passes: int, retries: int, single_
     return Sample(dict(zip(calls, best.tolist(), strict=True)), disturbed=best_share < CORE_SHARE)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How much is enough: every item gets at least `least` undisturbed samples, and more until its median is certain to
+    `precision` (half the 95 % interval, as a share of it) or it has `most`; only `least` past `deadline` (of
+    `time.monotonic`).
+    """
+
+    least: int
+    most: int
+    precision: float
+    deadline: float = math.inf
+
+    def wants(self, samples: Samples, *, strict: bool) -> bool:
+        """Whether an item needs another sample. Disturbed ones count too unless `strict`."""
+        num = len(samples.clean) if strict else len(samples)
+        if num < min(self.least, self.most):
+            return True
+        if num >= self.most or time.monotonic() > self.deadline:
+            return False
+        return median_uncertainty(samples.clean if strict else samples.clean + samples.disturbed) > self.precision
+
+
 def measure_rounds(
     operators: Mapping[str, Call],
     networks: Mapping[str, Call],
     *,
-    group_size: int,
+    ledger: Ledger,
+    plan: Plan,
     device: DeviceSettings,
-    taken: Mapping[str, int],
-    record: Callable[[Sample], None],
-    rounds: range,
+    others: OtherWork,
+    group_size: int,
+    sentinels: Mapping[str, Call] | None = None,
     seed: int = 0,
-    deadline: float = math.inf,
+    advance: Callable[[int], None] = lambda steps: None,
 ) -> None:
-    """Take the samples of `rounds`; `taken` says how many each item has already.
+    """Bring every item in the ledger to what `plan` wants, in rounds.
 
-    Operators are timed in groups of about `group_size`, drawn anew each round, networks one by one. Every sample is
-    handed to `record` as it comes. Past `deadline` (of `time.monotonic`) only the first `device.min_rounds` rounds
-    are completed.
+    Operators are timed in groups of about `group_size`, drawn anew each round, networks one by one; groups too small
+    are filled up with operators that have enough. A round begins by timing the `sentinels`. Between samples the
+    machine is watched: those taken beside other work count as disturbed, and measuring waits until it is quiet.
+    Raises `UserError` if it does not become quiet, or keeps changing its speed; what was taken stays in the ledger.
     """
     calls = {**operators, **networks}
     cost_ms = {key: _warm_up(call, device.warmup) for key, call in calls.items()}
-    counts = {key: taken.get(key, 0) for key in calls}
-    for number in rounds:
-        if number >= device.min_rounds and time.monotonic() > deadline:
-            return
-        for group in _groups(list(operators), list(networks), group_size, np.random.default_rng((seed, number))):
-            missing = [key for key in group if counts[key] <= number]
-            if not missing:
-                continue
+    strict = others.limit is not None
+
+    def wanting() -> list[str]:
+        samples = ledger.samples
+        return [key for key in calls if plan.wants(samples.get(key, _NOTHING), strict=strict)]
+
+    wanted, rounds = wanting(), 0
+    while wanted:
+        if rounds > _MOST_ROUNDS * plan.most:
+            raise _restless(ledger, device)
+        rounds += 1
+        others.wait(kept=f"{ledger.num_samples} samples are kept.")
+        rng = np.random.default_rng((seed, ledger.num_rounds))
+        ledger.begin_round(_read(sentinels or {}))
+        before = sum(ledger.counts(clean=strict)[key] for key in wanted)
+        for group in _groups(wanted, operators, group_size, rng):
             passes = math.ceil(device.sample_ms * len(group) / sum(cost_ms[key] for key in group))
-            sample = take_sample(
-                {key: calls[key] for key in group},
-                passes=min(max(passes, device.min_calls), MAX_CALLS),
-                retries=device.retries,
-                single_thread=device.threads == 1,
+            ledger.record(
+                take_sample(
+                    {key: calls[key] for key in group},
+                    passes=min(max(passes, device.min_calls), MAX_CALLS),
+                    retries=device.retries,
+                    single_thread=device.threads == 1,
+                )
             )
-            record(Sample({key: sample.ms[key] for key in missing}, sample.disturbed))
-            for key in missing:
-                counts[key] += 1
+            share = others.check()
+            if share is not None:
+                ledger.confirm(quiet=others.is_quiet(share))
+                if not others.is_quiet(share):
+                    others.wait(kept=f"{ledger.num_samples} samples are kept.")
+        if sentinels:
+            ledger.begin_round(_read(sentinels))
+        advance(sum(ledger.counts(clean=strict)[key] for key in wanted) - before)
+        wanted = wanting()
 
 
-def instances(device: DeviceSettings) -> list[range]:
-    """The rounds of each time that the items are prepared anew."""
-    bounds = np.linspace(0, device.rounds, min(device.instances, device.rounds) + 1).round().astype(int).tolist()
-    return [range(first, last) for first, last in itertools.pairwise(bounds)]
+def _read(sentinels: Mapping[str, Call]) -> dict[str, float]:
+    """Milliseconds of each sentinel, the median of some calls."""
+    found = {}
+    for key, call in sentinels.items():
+        _warm_up(call, 1)
+        found[key] = float(np.median(_time_passes([call], SENTINEL_CALLS)[0]))
+    return found
+
+
+def _restless(ledger: Ledger, device: DeviceSettings) -> UserError:
+    off = [speed for speed in ledger.speeds if abs(speed - 1) > ledger.max_drift]
+    return UserError(
+        f"the machine is too restless: {len(off)} of {len(ledger.speeds)} times its speed was more than "
+        f"{ledger.max_drift:.0%} off (up to {max(off, default=1.0) - 1:+.0%} longer), and {ledger.share_disturbed:.0%} "
+        "of the samples were disturbed",
+        key=f"{device.name}.max_drift",
+        value=device.max_drift,
+        hint=f"{ledger.num_samples} samples are kept. Run the same command again when the machine is quiet and cool, "
+        "or give the device a larger max_drift",
+    )
+
+
+def plans(device: DeviceSettings, *, deadline: float = math.inf) -> list[Plan]:
+    """What each preparation of the items must reach: all of them together make `device.rounds` samples at most."""
+    parts = min(device.instances, device.rounds)
+    most = np.linspace(0, device.rounds, parts + 1).round().astype(int)[1:]
+    least = np.linspace(0, min(device.min_rounds, device.rounds), parts + 1).round().astype(int)[1:]
+    return [
+        Plan(least=max(1, int(low)), most=int(high), precision=device.precision, deadline=deadline)
+        for low, high in zip(least, most, strict=True)
+    ]
 
 
 @contextmanager
@@ -154,12 +191,19 @@ def quiet_process(threads: int) -> Iterator[None]:
             gc.enable()
 
 
-def _groups(operators: list[str], networks: list[str], size: int, rng: np.random.Generator) -> list[list[str]]:
-    """A random partition of the operators into groups of about `size`, and the networks, in random order."""
-    shuffled = [operators[i] for i in rng.permutation(len(operators))]
+def _groups(
+    wanted: Sequence[str], operators: Mapping[str, Call], size: int, rng: np.random.Generator
+) -> list[list[str]]:
+    """The wanted operators in random groups of about `size`, filled up with others; networks alone; in random order."""
+    networks = [[key] for key in wanted if key not in operators]
+    some = [key for key in wanted if key in operators]
+    if some and len(some) < size:
+        rest = sorted(set(operators) - set(some))
+        some += [rest[i] for i in rng.permutation(len(rest))[: size - len(some)]]
+    shuffled = [some[i] for i in rng.permutation(len(some))]
     num = max(1, round(len(shuffled) / size))
     groups = [[shuffled[i] for i in part] for part in np.array_split(np.arange(len(shuffled)), num) if len(part)]
-    groups += [[network] for network in networks]
+    groups += networks
     return [groups[i] for i in rng.permutation(len(groups))]
 
 

@@ -23,7 +23,21 @@ def measure(
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
     in_channels: Annotated[int, typer.Option(min=1, help="Channels of the images (without --config).")] = 3,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads an inference may use.")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Samples of every operator and network.")] = None,
+    contention: Annotated[int | None, typer.Option(min=0, help="Busy background processes beside it.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Samples of every operator and network, at most.")] = None,
+    precision: Annotated[
+        float | None, typer.Option(min=0.0001, help="Enough when a median is certain to this share of it.")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(min=1, help="Seconds after which the least samples do.")] = None,
+    fit_networks: Annotated[int | None, typer.Option(min=4, help="Whole networks the correction is fitted on.")] = None,
+    holdout: Annotated[int | None, typer.Option(min=20, help="Whole networks the table is graded on.")] = None,
+    max_other_load: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of cores others may keep busy; 1: take times as they come."),
+    ] = None,
+    merge: Annotated[
+        list[Path] | None, typer.Option(help="The journal of another interrupted measurement; may be repeated.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Picks the networks that the table is graded on.")] = 0,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite a finished table of another device or space.")
@@ -34,8 +48,21 @@ def measure(
     from latency_tables.measure import measure_table
 
     settings, measured_space = _inputs(space, device, config, num_classes, in_channels)
-    changes = {key: value for key, value in (("threads", threads), ("rounds", rounds)) if value is not None}
-    table = measure_table(measured_space, settings.model_copy(update=changes), path=output, seed=seed, replace=replace)
+    wishes = {
+        "threads": threads,
+        "contention": contention,
+        "rounds": rounds,
+        "precision": precision,
+        "time_budget_s": budget,
+        "fit_networks": fit_networks,
+        "holdout": holdout,
+        "max_other_load": max_other_load,
+    }
+    wishes = {key: value for key, value in wishes.items() if value is not None}
+    if max_other_load == 1:
+        wishes["max_other_load"] = None
+    settings = settings.model_copy(update=wishes)
+    table = measure_table(measured_space, settings, path=output, seed=seed, replace=replace, merge=merge or ())
     if json:
         emit(summary(table) | {"table": str(output)})
     else:

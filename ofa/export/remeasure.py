@@ -7,9 +7,7 @@ from typing import Any
 
 from torch.fx import GraphModule
 
-from latency_tables.fingerprint import fingerprint
-from latency_tables.measure import measure_networks, measure_onnx_files
-from latency_tables.runtimes import get_runtime
+from latency_tables.measure import measure_networks, measure_onnx_files, this_device
 from latency_tables.settings import DeviceSettings
 from ofa.export.forms.registry import get_form
 from search_spaces.common.errors import UserError
@@ -35,7 +33,7 @@ def remeasure(
     settings, whatever interrupts the export after.
     """
     form = "onnx" if device.runtime == "onnxruntime" and "onnx" in forms else None
-    machine = fingerprint(get_runtime(device.runtime), threads=device.threads).model_dump()
+    machine = this_device(device)[1].model_dump()
     path = None if form is None else folder / get_form(form).file
     file = None if path is None else file_digest(path)
     key = digest([network_sha256, list(input_shape), file, device.model_dump(mode="json"), machine])

@@ -18,6 +18,7 @@ TINY = {"name": "mobilenet_v3_digits", "resolution": [16, 20], "kernel": [3, 5],
 def hasty(**changes: object) -> DeviceSettings:
     """Two hasty rounds: enough for everything but accuracy."""
     settings = {"name": "here", "runtime": "onnxruntime", "rounds": 2, "instances": 2, "warmup": 1, "sample_ms": 0.01}
+    settings |= {"max_other_load": None, "pin": False}  # the tests run beside each other
     return DeviceSettings.model_validate({**settings, "min_calls": 1, "retries": 0, "holdout": 20, **changes})
 
 

@@ -17,9 +17,9 @@ from latency_tables.journal import Journal
 from latency_tables.measure import measure_networks, measure_onnx_files, measure_table, this_device
 from latency_tables.networks import choose_networks
 from latency_tables.onnx_graph import to_onnx
+from latency_tables.samples import Sample
 from latency_tables.settings import DeviceSettings
 from latency_tables.table import load_table
-from latency_tables.timing import Sample
 from search_spaces import SearchSpace, get_space
 from search_spaces.common.errors import UserError
 from search_spaces.plain import build_network
@@ -138,18 +138,20 @@ def test_tables_of_other_devices_and_spaces_are_not_overwritten(
     "lines",
     [
         ["[]"],
-        ['{"schema": 2, "device": {}}'],
-        ['{"schema": 1, "device": {"cpu": 3}}'],
+        ['{"schema": 3, "device": {}}'],
+        ['{"schema": 2, "device": {"cpu": 3}}'],
         ["HEAD", '{"ms": {"a": NaN}, "disturbed": false}'],
         ["HEAD", '{"ms": {"a": -1.0}, "disturbed": false}'],
         ["HEAD", '{"ms": {"a": "1"}, "disturbed": false}'],
+        ["HEAD", '{"retract": 1}'],
+        ["HEAD", '{"round": {"s": 0.0}}'],
         ["HEAD", "7"],
         ["HEAD", "not json"],
     ],
 )
 def test_damaged_journal_is_refused(lines: list[str], device: Device, tmp_path: Path) -> None:
     here, path = this_device(device())[1], tmp_path / "t.journal.jsonl"
-    head = json.dumps({"schema": 1, "device": here.model_dump()})
+    head = json.dumps({"schema": 2, "device": here.model_dump()})
     path.write_text("".join(line.replace("HEAD", head) + "\n" for line in lines))
     with pytest.raises(UserError, match=r"t\.journal\.jsonl"):
         Journal(path, here)

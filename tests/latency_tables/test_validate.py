@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from latency_tables import validate
+from latency_tables.samples import Measurement
 from latency_tables.table import LatencyTable, load_table
-from latency_tables.timing import Measurement
 from latency_tables.validate import validate_table
 from ofa.cli import main
 from search_spaces.common.errors import UserError
@@ -46,7 +46,19 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     space = tmp_path / "space.yaml"
     space.write_text("space: {name: mobilenet_v3_digits, resolution: [16], kernel: [3], expand: [3], depth: [1, 2]}\n")
     path = tmp_path / "t.json"
-    words = ["measure", "--space", str(space), "--device", "onnxruntime", "-o", str(path), "--rounds", "1"]
+    words = [
+        "measure",
+        "--space",
+        str(space),
+        "--device",
+        "onnxruntime",
+        "-o",
+        str(path),
+        "--rounds",
+        "1",
+        "--max-other-load",
+        "1",
+    ]
     command(*words, "--num-classes", "10", "--in-channels", "1", "--json")
     printed = json.loads(capsys.readouterr().out)
     table = load_table(path)

@@ -19,7 +19,9 @@ from trainers.settings.data import DataSettings
 
 torch.set_num_threads(1)
 
-DEVICE = DeviceSettings(name="here", runtime="onnxruntime", rounds=2, min_rounds=2, sample_ms=0.1, warmup=1)
+DEVICE = DeviceSettings(
+    name="here", runtime="onnxruntime", rounds=2, min_rounds=2, sample_ms=0.1, warmup=1, max_other_load=None, pin=False
+)
 
 
 @pytest.fixture(scope="session")
