@@ -42,7 +42,9 @@ def plan(program: Program) -> Layout:
         last.update(dict.fromkeys((*call.inputs, call.output), step))
     last[program.output] = len(program.calls)
     made = {call.output for call in program.calls} - {program.input}
-    given = dict.fromkeys([program.input, *(name for call in program.calls for name in call.inputs if name not in made)])
+    given = dict.fromkeys(
+        [program.input, *(name for call in program.calls for name in call.inputs if name not in made)]
+    )
     born, owner = dict.fromkeys(given, -1), {name: name for name in given}
     blocks: list[_Block] = []
     for step, call in enumerate(program.calls):

@@ -146,6 +146,7 @@ def _run(command: list[str], folder: Path | None = None) -> str:
 def _read_elf(elf: bytes) -> tuple[tuple[tuple[int, bytes], ...], dict[str, int]]:
     try:
         from elftools.elf.elffile import ELFFile
+        from elftools.elf.sections import SymbolTableSection
     except ModuleNotFoundError as error:
         hint = "pip install 'ofa-nas[mcu]'"
         raise UserError("counting needs the package 'pyelftools', which is not installed", hint=hint) from error
@@ -153,5 +154,6 @@ def _read_elf(elf: bytes) -> tuple[tuple[tuple[int, bytes], ...], dict[str, int]
     loaded = [part for part in file.iter_segments() if part["p_type"] == "PT_LOAD" and part["p_filesz"]]
     segments = tuple((int(part["p_paddr"]), part.data()) for part in loaded)
     table = file.get_section_by_name(".symtab")
+    assert isinstance(table, SymbolTableSection)
     symbols = {symbol.name: int(symbol["st_value"]) & ~1 for symbol in table.iter_symbols() if symbol.name}
     return segments, {name: address for name, address in symbols.items() if name.startswith("ofa_")}

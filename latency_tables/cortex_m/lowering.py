@@ -50,9 +50,7 @@ _CLAMPS: dict[type[nn.Module], float] = {nn.ReLU: float("inf"), nn.ReLU6: 6.0}
 _TABLES = (nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.GELU, nn.SiLU, nn.Tanh)
 
 
-def lower(
-    module: fx.GraphModule, input_shape: tuple[int, ...], affine: Mapping[str, Affine] | None = None
-) -> Program:
+def lower(module: fx.GraphModule, input_shape: tuple[int, ...], affine: Mapping[str, Affine] | None = None) -> Program:
     """The calls that `module` is for one input (C, H, W) or (C,).
 
     `affine` says how each value is quantised, by the name of its fx node (see `calibration.calibrate`). Without it all
@@ -138,7 +136,7 @@ class _Lowering:
         """The activation after `node`, if it is the only one to read it; else nothing."""
         users = list(node.users)
         leaf = self.leaves.get(str(users[0].target)) if len(users) == 1 and users[0].op == "call_module" else None
-        if type(leaf) in _CLAMPS:
+        if leaf is not None and type(leaf) in _CLAMPS:
             after = self.of(users[0])
             return _Activation(users[0], *_clamp(type(leaf), after))
         if isinstance(leaf, _TABLES):
@@ -185,7 +183,7 @@ def _weights(
 
 
 def _conv(lowering: _Lowering, leaf: nn.Conv2d, node: fx.Node, x: str) -> None:
-    where, (height, width, channels) = str(node.target), lowering.shapes[x]
+    where, (height, width, _) = str(node.target), lowering.shapes[x]
     kernel, stride, pads = leaf.kernel_size, leaf.stride, set(leaf._reversed_padding_repeated_twice)
     odd = len({*kernel}) > 1 or len({*stride}) > 1 or len(pads) > 1 or max(pads) >= kernel[0]
     if odd or {*leaf.dilation} != {1} or leaf.padding_mode != "zeros":
@@ -243,9 +241,7 @@ def _average_pool(lowering: _Lowering, leaf: nn.AvgPool2d, node: fx.Node, x: str
     window = Window(height, width, kernel, stride, 0, *sides)
     lowering.name(node, (*sides, channels), after)  # type: ignore[arg-type]
     before = lowering.affine[x]
-    call = AveragePool(
-        inputs=(x,), output=node.name, window=window, num_channels=channels, before=before, after=after
-    )
+    call = AveragePool(inputs=(x,), output=node.name, window=window, num_channels=channels, before=before, after=after)
     lowering.calls.append(call)
 
 

@@ -1,6 +1,7 @@
 """From real numbers to int8 and back: affine maps, symmetric weights per channel, and requantisation.
 
-B. Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference, CVPR 2018.
+B. Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
+CVPR 2018.
 """
 
 from __future__ import annotations

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def measure(
     output: Annotated[Path, typer.Option("--output", "-o", help="The table to write (JSON).")],
     space: Annotated[str | None, typer.Option(help="A space's name, or a YAML file with a `space` section.")] = None,
-    device: Annotated[str | None, typer.Option(help="A runtime (torch, onnxruntime), or a device of --config.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="A runtime (torch, onnxruntime), cortex-m4 and the like, or a device of --config."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Take space and device from this config.")] = None,
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
     in_channels: Annotated[int, typer.Option(min=1, help="Channels of the images (without --config).")] = 3,
@@ -39,12 +42,36 @@ def measure(
         list[Path] | None, typer.Option(help="The journal of another interrupted measurement; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Picks the networks that the table is graded on.")] = 0,
+    compiler: Annotated[
+        str | None, typer.Option(help="Of a microcontroller's kernels: zig (the default) or gcc.")
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite a finished table of another device or space.")
     ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Measure every operator of a space on this machine; interrupted, the same command goes on where it was."""
+    from latency_tables.counted import COUNTED
+
+    if device is not None and device in COUNTED:
+        from ofa.commands.counted import count
+
+        timing = {"--threads": threads, "--contention": contention, "--rounds": rounds, "--precision": precision}
+        grading = {"--budget": budget, "--fit-networks": fit_networks, "--holdout": holdout, "--merge": merge or None}
+        count(
+            device,
+            space,
+            config,
+            num_classes,
+            in_channels,
+            output=output,
+            seed=seed,
+            compiler=compiler or "zig",
+            replace=replace,
+            refused={**timing, **grading, "--max-other-load": max_other_load},
+            json=json,
+        )
+        return
     from latency_tables.measure import measure_table
 
     settings, measured_space = _inputs(space, device, config, num_classes, in_channels)
