@@ -139,7 +139,8 @@ def _run(command: list[str], folder: Path | None = None) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
-        raise UserError(f"{' '.join(command[:4])} ... failed: {said[0]}", key="compiler")
+        line = next((line for line in said if "error" in line), said[0])
+        raise UserError(f"{' '.join(command[:4])} ... failed: {line}", key="compiler")
     return done.stdout
 
 

@@ -31,7 +31,7 @@ CORES = {
         Core("cortex-m4", "cortex_m4", "cortex-m4", "UC_CPU_ARM_CORTEX_M4", dsp=True, board="mps2-an386"),
         Core("cortex-m7", "cortex_m7", "cortex-m7", "UC_CPU_ARM_CORTEX_M7", dsp=True, board="mps2-an500"),
         Core("cortex-m33", "cortex_m33", "cortex-m33", "UC_CPU_ARM_CORTEX_M33", dsp=True),
-        Core("cortex-m55", "cortex_m55-mve-mve.fp-lob", "cortex-m33", "UC_CPU_ARM_CORTEX_M33", dsp=True),
+        Core("cortex-m55", "cortex_m55-mve-mve_fp-lob", "cortex-m33", "UC_CPU_ARM_CORTEX_M33", dsp=True),
     )
 }
 
