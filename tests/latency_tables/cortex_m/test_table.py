@@ -1,4 +1,4 @@
-"""A table of counts: exact on whole networks, the same every time, goes on after an interruption, overwrites nothing."""
+"""A table of counts: exact on whole networks, the same every time, goes on after an interruption, refuses others."""
 
 from __future__ import annotations
 
