@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+#: an operator keeps at least this share of its time, whatever is taken off it
+LEAST_SHARE = 0.02
+
 
 @dataclass(frozen=True)
 class Line:

@@ -88,6 +88,12 @@ class ListedTable(Settings):
         """What is told of it where a measured table's error is told, JSON-able."""
         return self.model_dump(mode="json", include={"device", "note", "licence", "source", "provenance"})
 
+    @property
+    def graded(self) -> tuple[list[float], list[float]]:
+        """Predicted and observed costs of the networks that it was checked on."""
+        networks = [] if self.checked is None else self.checked.networks
+        return [network.predicted for network in networks], [network.observed for network in networks]
+
     def cost(self, space: SearchSpace) -> CostTable:
         """Cost of every network of `space`. Raises `UserError`, naming some, if operators of it are missing."""
         operators = space.operators()

@@ -12,11 +12,11 @@ import numpy as np
 from torch import fx
 
 from latency_tables.contention import contention
-from latency_tables.correction import Line, fit_line
 from latency_tables.fingerprint import DeviceFingerprint, fingerprint
 from latency_tables.identity import SpaceIdentity
 from latency_tables.items import EMPTY_CALL, measure_items, network_items, network_key, operator_items
 from latency_tables.journal import Journal
+from latency_tables.network_model import fit_networks
 from latency_tables.networks import ProbeNetworks, choose_networks
 from latency_tables.other_work import OtherWork
 from latency_tables.pinning import pinned
@@ -30,7 +30,7 @@ from latency_tables.table import (
     LatencyTable,
     grade,
     load_table,
-    operator_sums,
+    own_latencies,
 )
 from latency_tables.timing import Call, measure_rounds, plans, quiet_process
 from search_spaces import Architecture, SearchSpace
@@ -194,12 +194,19 @@ def conclude(
 
     entries = {key: Entry(**vars(samples[key].summary())) for key in space.operators()}
     overhead_ms = samples[EMPTY_CALL].summary().median_ms
-    sums = operator_sums(space, entries, overhead_ms, Line())
-    line = Line()
-    if probes.fit:
-        fit_sums = sums.evaluate(space.encode(probes.fit))
-        line = fit_line(fit_sums, measured_ms(probes.fit), least_ms=sums.minimum()[0])
-    predicted_ms = line(sums.evaluate(space.encode(probes.heldout)))
+    own_ms = own_latencies(entries, overhead_ms)
+    model = fit_networks(space, own_ms, probes.fit, measured_ms(probes.fit))
+    correction = Correction(
+        slope=model.slope,
+        intercept_ms=model.constant_ms,
+        num=len(probes.fit),
+        model=model.name,
+        cross_validated=model.errors,
+        operators_ms=model.operators_ms,
+    )
+    within = own_ms if model.operators_ms is None else model.operators_ms
+    sums = space.cost_of(lambda operator: model.slope * within[operator.key], constant=model.constant_ms)
+    predicted_ms = sums.evaluate(space.encode(probes.heldout))
     return LatencyTable(
         unit="ms",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -209,7 +216,7 @@ def conclude(
         seed=seed,
         overhead_ms=overhead_ms,
         entries=entries,
-        correction=Correction(slope=line.slope, intercept_ms=line.constant_ms, num=len(probes.fit)),
+        correction=correction,
         heldout=grade(probes.heldout, predicted_ms, measured_ms(probes.heldout)),
         conditions=conditions,
     )

@@ -77,6 +77,11 @@ class PublishedTable(Settings):
         """What is told of it where a measured table's error is told, JSON-able."""
         return self.model_dump(mode="json", include={"device", "note", "licence", "source"})
 
+    @property
+    def graded(self) -> tuple[list[float], list[float]]:
+        """Nothing: whole networks were not published."""
+        return [], []
+
     def cost(self, space: SearchSpace) -> CostTable:
         """Latency of every network of `space` in ms: the plain sum of the means of its operators.
 

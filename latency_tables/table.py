@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field, PrivateAttr, model_validator
 
-from latency_tables.correction import Errors, Line, prediction_errors
+from latency_tables.correction import LEAST_SHARE, Errors, prediction_errors
 from latency_tables.fingerprint import DeviceFingerprint
 from latency_tables.identity import SCHEMA, SpaceIdentity
 from latency_tables.listed import ListedTable
@@ -25,9 +25,6 @@ from search_spaces.common.files import read_json, write_json
 from search_spaces.common.settings import Settings, parse_settings
 from search_spaces.costs import CostTable
 from search_spaces.operators import Operator
-
-#: an operator keeps at least this share of its time when the overhead of a call is taken off
-LEAST_SHARE = 0.02
 
 Ms = Annotated[float, Field(strict=True, gt=0)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
@@ -50,12 +47,19 @@ class Entry(Settings):
 
 
 class Correction(Settings):
-    """Network latency = `slope` x (sum of operators less the overhead of their calls) + `intercept_ms`."""
+    """Network latency = `slope` x (sum of operators less the overhead of their calls) + `intercept_ms`.
+
+    With `operators_ms`, those take the place of the operators as they were timed: see `network_model`.
+    """
 
     slope: Annotated[float, Field(strict=True, gt=0)]
     intercept_ms: Annotated[float, Field(strict=True)]
     num: Annotated[int, Field(strict=True, ge=0)]
     """Networks it was fitted on."""
+    model: Literal["line", "calls", "work"] = "line"
+    cross_validated: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """Mean error of every model that was tried, on networks it was not fitted on."""
+    operators_ms: dict[str, Ms] | None = None
 
 
 class Pair(Settings):
@@ -149,8 +153,7 @@ class LatencyTable(Settings):
                 hint="Delete it, and measure it again with `ofa measure`",
             )
 
-        line = Line(slope=self.correction.slope, constant_ms=self.correction.intercept_ms)
-        cost = operator_sums(space, self.entries, self.overhead_ms, line)
+        cost = self._sums(space)
         if cost.minimum()[0] <= 0:
             raise UserError(
                 "the correction predicts a latency of zero or less for the smallest network of the space",
@@ -159,6 +162,27 @@ class LatencyTable(Settings):
                 value=self.correction.intercept_ms,
             )
         return cost
+
+    def _sums(self, space: SearchSpace) -> CostTable:
+        correction = self.correction
+        operators_ms = correction.operators_ms or own_latencies(self.entries, self.overhead_ms)
+        if lacking := [key for key in space.operators() if key not in operators_ms]:
+            raise UserError(
+                f"the correction lacks {len(lacking)} operators: {', '.join(lacking[:3])}",
+                file=self._file,
+                key="correction.operators_ms",
+                hint="Delete the table, and measure it again with `ofa measure`",
+            )
+
+        def value_of(operator: Operator) -> float:
+            return correction.slope * operators_ms[operator.key]
+
+        return space.cost_of(value_of, metric="latency", constant=correction.intercept_ms)
+
+    @property
+    def graded(self) -> tuple[list[float], list[float]]:
+        """Predicted and measured ms of the networks it was graded on."""
+        return [pair.predicted_ms for pair in self.heldout.pairs], [pair.measured_ms for pair in self.heldout.pairs]
 
     def measured_space(self, *, file: Path | str | None = None) -> SearchSpace:
         """The space this table was measured for."""
@@ -194,14 +218,9 @@ def load_table(path: Path | str) -> Table:
     return table
 
 
-def operator_sums(space: SearchSpace, entries: Mapping[str, Entry], overhead_ms: float, line: Line) -> CostTable:
-    """Latency of every network of `space` by `line` over the medians of its operators less `overhead_ms` each."""
-
-    def value_of(operator: Operator) -> float:
-        median = entries[operator.key].median_ms
-        return line.slope * max(median - overhead_ms, LEAST_SHARE * median)
-
-    return space.cost_of(value_of, reduce="sum", metric="latency", constant=line.constant_ms)
+def own_latencies(entries: Mapping[str, Entry], overhead_ms: float) -> dict[str, float]:
+    """The medians in ms, each less the overhead of its call."""
+    return {key: max(e.median_ms - overhead_ms, LEAST_SHARE * e.median_ms) for key, e in entries.items()}
 
 
 def grade(architectures: Sequence[Architecture], predicted_ms: ArrayLike, measured_ms: ArrayLike) -> HeldOut:

@@ -32,6 +32,9 @@ def search(
     seed: Annotated[int, typer.Option(min=0, help="Seed of a search without a run.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32, float16 or int8: for peak_memory and flash.")] = "float32",
     memory_plan: Annotated[str, typer.Option(help="naive or overwriting: for peak_memory.")] = "naive",
+    confidence: Annotated[
+        float | None, typer.Option(help="0.95: limits hold with this probability, or by measurement.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what every slot of the best network costs.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the best architecture as JSON.")] = None,
     json: JsonFlag = False,
@@ -50,6 +53,9 @@ def search(
         from ofa.search.budgets import parse_max
         from ofa.search.stage import search_run
 
+        if confidence is not None:
+            message = "every candidate of a run is measured on its devices, which is surer than any confidence"
+            raise UserError(message, key="--confidence", value=confidence, hint="Leave it out")
         budget = parse_max(limits) if limits else None
         facts = search_run(run, load_run_config(run), budget=budget, quiet=json)
         best = facts["budgets"][-1]["winner"]["architecture"]
@@ -64,7 +70,15 @@ def search(
             raise UserError("give a run folder, or a predictor to search with", key="--accuracy")
         tables = [Path(path) for text in device or [] for path in text.split(",") if path]
         facts = search_offline(
-            accuracy, tables, limits or [], space=space, num=num, seed=seed, dtype=dtype, memory_plan=memory_plan
+            accuracy,
+            tables,
+            limits or [],
+            space=space,
+            num=num,
+            seed=seed,
+            dtype=dtype,
+            memory_plan=memory_plan,
+            confidence=confidence,
         )
         best = facts["candidates"][0]["architecture"]
     if output is not None:

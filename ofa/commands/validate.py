@@ -19,8 +19,10 @@ def validate(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     json: JsonFlag = False,
 ) -> None:
-    """Check a table, and measure the networks it was graded on again: drift, and its error then and now."""
-    from latency_tables.published import NOTE
+    """Check a table, and measure the networks it was graded on, and some of its operators, again.
+
+    Drift, and the error then and now. Exit code 1: what the table claims does not hold any more.
+    """
     from latency_tables.shipped import find_table
     from latency_tables.table import LatencyTable, load_table
     from latency_tables.validate import validate_table
@@ -30,7 +32,9 @@ def validate(
     loaded = load_table(path)
     if not isinstance(loaded, LatencyTable):
         hint = f"Its source: {loaded.source.title} ({loaded.source.where})"
-        raise UserError(f"this table of {loaded.device} cannot be validated: it was {NOTE}", file=path, hint=hint)
+        raise UserError(
+            f"this table of {loaded.device} cannot be validated: it was {loaded.note}", file=path, hint=hint
+        )
     result = validate_table(loaded, file=table, rounds=rounds, seed=seed)
     if json:
         emit(
@@ -40,9 +44,13 @@ def validate(
                 "drift": result.drift,
                 "stored": _statistics(result.stored),
                 "now": _statistics(result.now),
+                "operator_drift": result.operator_drift,
+                "inside_95": result.inside,
+                "holds": not result.broken,
+                "broken": result.broken,
             }
         )
-        return
+        raise typer.Exit(1 if result.broken else 0)
     from rich.console import Console
     from rich.table import Table
 
@@ -55,6 +63,16 @@ def validate(
     }.items():
         rows.add_row(name, *("-" if value is None else _FORMATS[name].format(value) for value in values))
     console.print(rows)
+    kinds = ", ".join(f"{kind} {drift:+.1%}" for kind, drift in result.operator_drift.items())
+    console.print(f"operators now against then: {kinds}")
+    if result.inside is not None:
+        console.print(f"{result.inside:.0%} of the networks are within the 95 % interval of their prediction")
+    for claim in result.broken:
+        console.print(f"no longer true: {claim}")
+    if result.broken:
+        console.print(f"measure it again: ofa measure ... -o {table} --replace")
+        raise typer.Exit(1)
+    console.print("the table holds")
 
 
 _FORMATS = {"mape": "{:.1%}", "share_within_10": "{:.0%}", "kendall_tau": "{:.2f}"}

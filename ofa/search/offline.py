@@ -7,10 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from latency_tables.conformal import check_confidence
 from latency_tables.table import LatencyTable
 from ofa.config import space_of
 from ofa.console import note
 from ofa.search.budgets import parse_max, resolve
+from ofa.search.confidence import Bounds, Kept, search_with_confidence, tables_here
 from ofa.search.costs import all_costs, named_tables
 from ofa.search.facts import contributions
 from ofa.search.run import search
@@ -36,9 +40,11 @@ def search_offline(
     seed: int = 0,
     dtype: str = "float32",
     memory_plan: str = "naive",
+    confidence: float | None = None,
 ) -> dict[str, Any]:
     """The `num` best candidates under `limits` (`["latency=5ms"]`), as predicted; without `space`, the predictor's.
 
+    With a `confidence`, candidates keep the limits that tables tell with that probability, or were measured to do so.
     Only networks that the predictor and all tables know are searched; what that leaves out is told on stderr.
     """
     budget = parse_max(limits)
@@ -50,9 +56,18 @@ def search_offline(
     costs = all_costs(searched, devices, dtype=dtype, plan=memory_plan)
     resolved = resolve(budget, costs)
     settings = SearchSettings.model_validate({"budgets": {budget.name: budget.written}, "candidates": num})
-    ranked = search(searched, predict, costs, [resolved], settings, seed=seed)[budget.name]
-    architectures = searched.decode(ranked.population)
-    naive = searched.cost("peak_memory", dtype).evaluate(ranked.population)
+    bounds = here = None
+    if confidence is None:
+        ranked = search(searched, predict, costs, [resolved], settings, seed=seed)[budget.name]
+        found = Kept(np.arange(len(ranked.population)), {}, 0)
+    else:
+        told = {f"{table.metric}@{name}": table for name, table in devices.items()}
+        bounds = Bounds.of(resolved, told, check_confidence(confidence, key="--confidence"))
+        here = tables_here({name: told[name] for name in resolved.limits if name in told})
+        ranked, found = search_with_confidence(searched, predict, costs, resolved, settings, bounds, here, seed=seed)
+    rows = found.rows
+    architectures = searched.decode(ranked.population[rows])
+    naive = searched.cost("peak_memory", dtype).evaluate(ranked.population[rows])
     return {
         "space": searched.name,
         "restricted": restricted,
@@ -72,13 +87,23 @@ def search_offline(
             {
                 "key": architecture.key,
                 "architecture": architecture.to_json(),
-                "predicted_accuracy": ranked.prediction.facts(i),
-                "predicted_costs": {name: float(values[i]) for name, values in ranked.costs.items()},
+                "predicted_accuracy": ranked.prediction.facts(row),
+                "predicted_costs": {name: float(values[row]) for name, values in ranked.costs.items()},
                 "naive_peak_memory": float(naive[i]),
+                "measured": {name: vars(m) for name, m in found.measured.get(int(row), {}).items()},
             }
-            for i, architecture in enumerate(architectures)
+            for i, (row, architecture) in enumerate(zip(rows, architectures, strict=True))
         ],
-        "contributions": contributions(costs, ranked.population[0]),
+        "confidence": None
+        if bounds is None
+        else {
+            "confidence": bounds.confidence,
+            "upper": bounds.upper,
+            "intervals": {name: [bound.low, bound.high] for name, bound in bounds.intervals.items()},
+            "measured_here": sorted(here or {}),
+            "num_rejected": found.num_rejected,
+        },
+        "contributions": contributions(costs, ranked.population[rows[0]]),
     }
 
 

@@ -42,12 +42,21 @@ def print_candidates(facts: Mapping[str, Any], *, explain: bool = False) -> None
     for name, limit in limits.items():
         console.print(f"{name} <= {format_cost(limit, name)}", highlight=False)
     beside = "peak_memory" in limits and facts["memory_plan"] != "naive"  # what a device without this plan would need
+    intervals = {} if facts["confidence"] is None else facts["confidence"]["intervals"]
     table = Table("network", "predicted accuracy", *limits, *(["naive plan"] if beside else []))
     for candidate in facts["candidates"]:
-        costs = [format_cost(candidate["predicted_costs"][name], name) for name in limits]
+        costs = [_told(candidate, name, intervals.get(name)) for name in limits]
         costs += [format_cost(candidate["naive_peak_memory"], "peak_memory")] if beside else []
         table.add_row(candidate["key"], _accuracy(candidate["predicted_accuracy"]), *costs)
     console.print(table)
+    if (asked := facts["confidence"]) is not None and asked["upper"]:
+        worst = ", ".join(f"{name} {factor - 1:+.1%}" for name, factor in asked["upper"].items())
+        rejected = f"; {asked['num_rejected']} were measured and are over" if asked["measured_here"] else ""
+        console.print(
+            f"limits hold with {asked['confidence']:.4g} confidence for networks like those the tables were graded on: "
+            f"measured over predicted at most {worst}{rejected}",
+            highlight=False,
+        )
     if (published := facts["predictor"]["published"]) is not None:
         console.print(f"{published['file']}: {published['note']}; no interval is known", highlight=False)
     for device, about in facts["devices"].items():
@@ -67,6 +76,18 @@ def print_contributions(title: str, costs: Mapping[str, list[dict[str, Any]]]) -
     for slot in slots:
         table.add_row(slot, *(format_cost(values[name][slot], name) if slot in values[name] else "" for name in names))
     Console().print(table)
+
+
+def _told(candidate: Mapping[str, Any], name: str, interval: list[float] | None) -> str:
+    """A cost as measured; else as predicted, with its interval."""
+    if (measured := candidate["measured"].get(name)) is not None:
+        return f"{format_cost(measured['median_ms'], name)} (measured)"
+    predicted = candidate["predicted_costs"][name]
+    told = format_cost(predicted, name)
+    if interval is None:
+        return told
+    low, high = (format_cost(factor * predicted, name) for factor in interval)
+    return f"{told} ({low} to {high})"
 
 
 def _accuracy(prediction: Mapping[str, float]) -> str:

@@ -33,8 +33,12 @@ class UserError(ValueError):
         where = ": ".join(str(part) for part in (self.file, self.key) if part is not None)
         text = f"{where}: {self.message}" if where else self.message
         if self.value is not None and not _mentions(self.message, repr(self.value)):
-            text += f" (got {self.value!r})"
+            text += f" (got {_shortened(repr(self.value))})"
         return f"{text}. {self.hint}" if self.hint else text
+
+
+def _shortened(text: str, most: int = 200) -> str:
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
 def _mentions(message: str, value: str) -> bool:

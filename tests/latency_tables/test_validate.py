@@ -4,31 +4,83 @@ import contextlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from latency_tables import validate
-from latency_tables.samples import Measurement
 from latency_tables.table import LatencyTable, load_table
-from latency_tables.validate import validate_table
+from latency_tables.validate import Validation, compare, validate_table
 from ofa.cli import main
+from search_spaces import Architecture
 from search_spaces.common.errors import UserError
 
 
-def test_drift_and_errors_of_a_slower_machine(table: LatencyTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every network takes 1.25 times as long as when the table was made."""
+def again(table: LatencyTable, factors: np.ndarray, operators: float = 1.0) -> Validation:
+    """As if every held-out network took `factors` times what it took when the table was made."""
+    space = table.measured_space()
+    architectures = [Architecture.from_json(pair.architecture) for pair in table.heldout.pairs]
+    then_ms = np.array([pair.measured_ms for pair in table.heldout.pairs])
+    predicted_ms = np.array([pair.predicted_ms for pair in table.heldout.pairs])
+    operators_ms = {key: operators * entry.median_ms for key, entry in list(table.entries.items())[::7]}
+    return compare(table, space, architectures, predicted_ms, factors * then_ms, operators_ms)
 
-    def slower(modules, shapes, device, *, rounds, seed):
-        assert [shape[1] for shape in shapes] == [pair.architecture["resolution"] for pair in table.heldout.pairs]
-        times = [1.25 * pair.measured_ms for pair in table.heldout.pairs]
-        return [Measurement(median_ms=ms, p10_ms=ms, p90_ms=ms, count=1) for ms in times]
 
-    monkeypatch.setattr(validate, "measure_networks", slower)
-    result = validate_table(table)
-    assert result.drift == pytest.approx(0.25)
-    assert result.stored == table.heldout
+def test_a_machine_as_it_was(table: LatencyTable) -> None:
+    ones = np.ones(table.heldout.num)
+    result = again(table, ones)
+    assert not result.broken and result.drift == 0.0 and result.now == result.stored and result.inside >= 0.95
+    assert set(result.operator_drift.values()) == {0.0} and len(result.operator_drift) >= 2
+    assert not again(table, 1.03 * ones).broken, "below max_drift"
+
+
+def test_a_slower_machine(table: LatencyTable) -> None:
+    result = again(table, np.full(table.heldout.num, 1.25), operators=1.5)
+    assert result.drift == pytest.approx(0.25) and any("take +25.0%" in claim for claim in result.broken)
+    assert set(map(round, np.array(list(result.operator_drift.values())) * 100)) == {50}
     expected = [abs(pair.predicted_ms / (1.25 * pair.measured_ms) - 1) for pair in table.heldout.pairs]
     assert result.now.mape == pytest.approx(sum(expected) / len(expected))
     assert result.now.kendall_tau == pytest.approx(table.heldout.kendall_tau)
+
+
+def test_a_machine_with_other_habits(table: LatencyTable) -> None:
+    """Half of the networks faster, half slower: no drift on the whole, but the table predicts nothing any more."""
+    predicted, measured = map(np.array, table.graded)
+    worst = np.abs(measured / predicted - 1).max()
+    factors = np.where(np.arange(table.heldout.num) % 2, 1 + 3 * worst + 0.3, 1 / (1 + 3 * worst + 0.3))
+    result = again(table, factors)
+    assert result.inside < 0.5
+    assert any("outside the 95% interval" in claim for claim in result.broken)
+
+
+def test_measured_again_for_real(table: LatencyTable) -> None:
+    """The numbers of hasty measurements mean little; that every held-out network and operators were timed does."""
+    result = validate_table(table, rounds=1)
+    assert result.now.num == table.heldout.num and result.now.pairs != table.heldout.pairs
+    predicted = [[pair.predicted_ms for pair in heldout.pairs] for heldout in (result.now, table.heldout)]
+    assert predicted[0] == pytest.approx(predicted[1])
+    assert set(result.operator_drift) <= {key.split("-")[0] for key in table.entries} and result.operator_drift
+
+
+@pytest.mark.parametrize(("broken", "code"), [([], 0), (["Kendall tau fell"], 1)])
+def test_exit_code(
+    table_file: Path,
+    table: LatencyTable,
+    broken: list[str],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = Validation(0.01, table.heldout, table.heldout, {"conv": 0.02}, 0.96, broken)
+    monkeypatch.setattr(validate, "validate_table", lambda *arguments, **options: found)
+    for words in (["validate", str(table_file)], ["validate", str(table_file), "--json"]):
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        assert (caught.value.code or 0) == code
+        out = capsys.readouterr().out
+        if "--json" in words:
+            assert json.loads(out)["holds"] == (not broken) and json.loads(out)["broken"] == broken
+        else:
+            assert ("no longer true: Kendall tau fell" in out) == bool(broken) and ("holds" in out) != bool(broken)
 
 
 def test_another_device_is_refused(table: LatencyTable) -> None:

@@ -1,0 +1,109 @@
+"""`ofa tables`: the tables that are there, and how far each can be trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ofa.console import JsonFlag, emit
+
+if TYPE_CHECKING:
+    from latency_tables.table import Table
+
+
+def tables(
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[TABLE|FOLDER]...", help="Tables, or folders that hold some; left out: the shipped."),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """List tables: device, space, date, error on whole networks, licence. Without a place: those that are shipped."""
+    from latency_tables.shipped import find_table, shipped_devices
+    from latency_tables.table import load_table
+
+    paths = [find_table(name) for name in shipped_devices()] if not places else []
+    for place in places or []:
+        paths += _tables_in(place) if place.is_dir() else [find_table(place)]
+    facts = [{"table": str(path), **_facts(path.stem, load_table(path))} for path in paths]
+    if json:
+        emit({"tables": facts})
+    else:
+        _print(facts)
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """The JSON files of a folder, or of the `tables` of a run, that say they are tables."""
+    from search_spaces.common.errors import UserError
+    from search_spaces.common.files import read_json
+
+    found = []
+    for path in sorted({*folder.glob("*.json"), *folder.glob("tables/*.json")}):
+        data = read_json(path, "latency table")
+        if isinstance(data, dict) and "entries" in data and "space" in data:
+            found.append(path)
+    if not found:
+        raise UserError("holds no tables", file=folder, hint="Measure one with `ofa measure`")
+    return found
+
+
+def _facts(name: str, table: Table) -> dict[str, Any]:
+    from latency_tables.table import LatencyTable
+
+    about: dict[str, Any] = {
+        "name": name,
+        "metric": table.metric,
+        "unit": table.unit,
+        "space": table.space.name,
+        "space_fingerprint": table.space.fingerprint,
+    }
+    if isinstance(table, LatencyTable):
+        heldout = table.heldout
+        return about | {
+            "device": table.device.model_dump(),
+            "created": table.created,
+            "num_operators": len(table.entries),
+            "error": heldout.model_dump(exclude={"pairs"}),
+            "note": None,
+            "licence": None,
+        }
+    predicted, observed = table.graded
+    error = None if not predicted else max(abs(p / o - 1) for p, o in zip(predicted, observed, strict=True))
+    return about | {
+        "device": table.device,
+        "created": None,
+        "num_operators": table.num_operators,
+        "error": None if error is None else {"largest": error, "num": len(predicted)},
+        "note": table.note,
+        "licence": table.licence,
+    }
+
+
+def _print(facts: list[dict[str, Any]]) -> None:
+    """A few lines a table: in columns, nothing would fit."""
+    for about in facts:
+        unit = "" if about["metric"] == about["unit"] else f" in {about['unit']}"
+        print(f"{about['name']}: {about['metric']}{unit} of {about['num_operators']} operators of {about['space']}")
+        print(f"    space {about['space_fingerprint']}; {_device(about['device'])}")
+        print(
+            f"    {_error(about['error'])}; {about['created'] or about['note']}; licence: {about['licence'] or 'yours'}"
+        )
+
+
+def _device(device: str | dict[str, Any]) -> str:
+    if isinstance(device, str):
+        return device
+    threads = f"{device['threads']} thread{'s' if device['threads'] > 1 else ''}"
+    busy = f", beside {device['contention']} busy processes" if device["contention"] else ""
+    return f"{device['cpu']}: {device['runtime']} {device['runtime_version']} {device['precision']}, {threads}{busy}"
+
+
+def _error(error: dict[str, Any] | None) -> str:
+    if error is None:
+        return "error on whole networks not known"
+    if "largest" in error:
+        return f"at most {error['largest']:.2%} off on {error['num']} whole networks"
+    tau = "" if error["kendall_tau"] is None else f", Kendall tau {error['kendall_tau']:.2f}"
+    return f"{error['mape']:.1%} off on {error['num']} whole networks{tau}"
