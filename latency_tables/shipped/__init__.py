@@ -1,6 +1,7 @@
-"""The published tables that come with the package: one JSON file a device, found by the device's name.
+"""The tables that come with the package: one JSON file a device, found by the device's name.
 
-A table is added by importing the published files (`ofa import table`) into this folder; it says its source and licence.
+A published table is added by importing the files (`ofa import table`) into this folder; it says its source and licence.
+Instruction counts, which anybody can make again to the last digit, come from `ofa measure --device cortex-m4`.
 """
 
 from __future__ import annotations

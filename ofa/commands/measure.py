@@ -21,7 +21,7 @@ def measure(
     space: Annotated[str | None, typer.Option(help="A space's name, or a YAML file with a `space` section.")] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="A runtime (torch, onnxruntime), or a device of --config; for --import, its name."),
+        typer.Option(help="A runtime (onnxruntime, torch, ...), cortex-m4 and the like, or a device of --config."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Take space and device from this config.")] = None,
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
@@ -51,6 +51,9 @@ def measure(
         list[Path] | None,
         typer.Option("--import", metavar="results.json", help="What the device wrote; again for further runs of it."),
     ] = None,
+    compiler: Annotated[
+        str | None, typer.Option(help="Of a microcontroller's kernels: zig (the default) or gcc.")
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite a finished table of another device or space.")
     ] = False,
@@ -61,6 +64,7 @@ def measure(
     For a device that cannot run this: --bundle out.zip writes what it needs; `python runner.py` there measures; and
     --import results.json --bundle out.zip makes the table. See docs/remote_devices.md.
     """
+    from latency_tables.counted import COUNTED
     from search_spaces.common.errors import UserError
 
     if results:
@@ -71,6 +75,27 @@ def measure(
             missing = "--bundle" if bundle is None else "--output"
             raise UserError("--import needs the bundle that was measured, and a table to write", key=missing)
         _import(results, bundle, output, device, replace=replace, json=json)
+        return
+    if device is not None and device in COUNTED:
+        from ofa.commands.counted import count
+
+        timing = {"--threads": threads, "--contention": contention, "--rounds": rounds, "--precision": precision}
+        grading = {"--budget": budget, "--fit-networks": fit_networks, "--holdout": holdout, "--merge": merge or None}
+        if output is None:
+            raise UserError("a table to write is needed", key="--output", hint="Give -o TABLE.json")
+        count(
+            device,
+            space,
+            config,
+            num_classes,
+            in_channels,
+            output=output,
+            seed=seed,
+            compiler=compiler or "zig",
+            replace=replace,
+            refused={**timing, **grading, "--max-other-load": max_other_load, "--bundle": bundle},
+            json=json,
+        )
         return
     settings, measured_space = _inputs(space, device, config, num_classes, in_channels)
     wishes = {

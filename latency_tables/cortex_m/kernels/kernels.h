@@ -1,0 +1,136 @@
+/* int8 kernels for Cortex-M: maps are NHWC (one image), weights symmetric per output channel, activations affine.
+ *
+ * real value = scale * (q - zero); an accumulator becomes int8 by a 32-bit multiplier and a shift per channel, in
+ * integers only (B. Jacob et al., Quantization and training of neural networks for efficient
+ * integer-arithmetic-only inference, 2018). Which instructions run depends on sizes, never on values.
+ *
+ * A network is an array of `step`s: a kernel and its arguments. Every kernel is an object of its own, compiled without
+ * knowledge of its caller's arguments, so that a step takes as many instructions in one network as in another.
+ */
+#ifndef OFA_KERNELS_H
+#define OFA_KERNELS_H
+
+#include <stdint.h>
+
+/* an accumulator begins with `bias`; see `finish` for the others */
+struct channel {
+    int32_t bias, multiplier, shift;
+};
+
+/* ((accumulator << left) * multiplier / 2^32 >> shift, plus `offset`, halved) between low and high, then looked up.
+ * offset = 1 + 2 * zero: the 1 rounds to nearest, halves up. `table` has 256 entries from q = -128 on, or is null. */
+struct finish {
+    int32_t left, offset, low, high;
+    const int8_t *table;
+};
+
+/* 1x1 convolutions with stride 1 and linear layers. `channels` and `weights` are padded with zeros to even `out` and
+ * to 4 * `words` inputs: for every two outputs, for every 4 inputs, 4 weights of the first and 4 of the second.
+ * Reads up to 3 bytes behind x. */
+struct pointwise {
+    const int8_t *x;
+    int8_t *y;
+    const int8_t *weights;
+    const struct channel *channels;
+    int32_t pixels, in, words, out;
+    struct finish finish;
+};
+
+/* dense convolutions; weights as above with the inputs of a window (row, column, channel) for inputs.
+ * `scratch` holds two windows, 8 * `words` bytes. */
+struct convolution {
+    const int8_t *x;
+    int8_t *y;
+    int8_t *scratch;
+    const int8_t *weights;
+    const struct channel *channels;
+    int32_t height, width, in, kernel, stride, pad, out_height, out_width, words, out;
+    int32_t zero;
+    struct finish finish;
+};
+
+/* depthwise convolutions; `weights` are padded with zeros to a multiple of 4 channels: for every 4 channels, for every
+ * place of the window, one of each. Reads up to 3 bytes behind x. */
+struct depthwise {
+    const int8_t *x;
+    int8_t *y;
+    const int8_t *weights;
+    const struct channel *channels;
+    int32_t height, width, count, kernel, stride, pad, out_height, out_width;
+    int32_t zero;
+    struct finish finish;
+};
+
+/* mean of all pixels, one channel at a time */
+struct global_average {
+    const int8_t *x;
+    int8_t *y;
+    int32_t pixels, count;
+    struct channel channel;
+    struct finish finish;
+};
+
+/* `by_number[n - 1]` is for windows of n pixels: those over an edge average what is there */
+struct average_pool {
+    const int8_t *x;
+    int8_t *y;
+    const struct channel *by_number;
+    int32_t height, width, count, kernel, stride, out_height, out_width;
+    struct finish finish;
+};
+
+/* pixels beyond an edge do not count */
+struct max_pool {
+    const int8_t *x;
+    int8_t *y;
+    int32_t height, width, count, kernel, stride, pad, out_height, out_width;
+};
+
+/* (first * first_multiplier + second * second_multiplier + offset) >> shift, between low and high, then looked up */
+struct add {
+    const int8_t *first;
+    const int8_t *second;
+    int8_t *y;
+    int32_t count;
+    int32_t first_multiplier, second_multiplier, offset, shift, low, high;
+    const int8_t *table;
+};
+
+/* every channel of every pixel times a gate of its own */
+struct scale {
+    const int8_t *x;
+    const int8_t *gates;
+    int8_t *y;
+    int32_t pixels, count;
+    int32_t zero, gate_zero;
+    struct channel channel;
+    struct finish finish;
+};
+
+/* an activation by itself */
+struct lookup {
+    const int8_t *x;
+    int8_t *y;
+    const int8_t *table;
+    int32_t count;
+};
+
+struct step {
+    void (*kernel)(const void *arguments);
+    const void *arguments;
+};
+
+void ofa_pointwise(const void *arguments);
+void ofa_convolution(const void *arguments);
+void ofa_depthwise(const void *arguments);
+void ofa_global_average(const void *arguments);
+void ofa_average_pool(const void *arguments);
+void ofa_max_pool(const void *arguments);
+void ofa_add(const void *arguments);
+void ofa_scale(const void *arguments);
+void ofa_lookup(const void *arguments);
+
+/* one inference */
+void ofa_run(const struct step *steps, int32_t count);
+
+#endif

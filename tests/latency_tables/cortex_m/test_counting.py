@@ -1,0 +1,107 @@
+"""Counts are exact and add up; another emulator counts the same."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from latency_tables.cortex_m import compilers
+from latency_tables.cortex_m.compilers import Firmware, build_firmware
+from latency_tables.cortex_m.cores import CORES, get_core
+from latency_tables.cortex_m.counting import Counter, network_program, operator_program
+from latency_tables.cortex_m.emulator import _num_instructions
+from latency_tables.cortex_m.program import Program
+from latency_tables.counted import COUNTED
+from search_spaces import SearchSpace, get_space
+from search_spaces.common.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def space() -> SearchSpace:
+    return get_space({"name": "mobilenet_v3_digits", "resolution": [16]}, 10, 1)
+
+
+def programs(space: SearchSpace, num: int) -> list[Program]:
+    rows = space.sample(num, np.random.default_rng(0))
+    return [network_program(space, architecture) for architecture in space.decode(rows)]
+
+
+def test_calls_add_up_to_networks_to_the_instruction(firmware: Firmware, space: SearchSpace) -> None:
+    counter = Counter(firmware)
+    for program in programs(space, 3):
+        assert counter.around + counter.total(program) == counter.whole(program)
+
+
+def test_every_core_counts(space: SearchSpace) -> None:
+    (program,) = programs(space, 1)
+    counts = {name: Counter(build_firmware(core)).whole(program) for name, core in CORES.items()}
+    assert list(counts) == COUNTED.names()
+    assert all(counts["cortex-m3"] > 1.2 * count for name, count in counts.items() if name != "cortex-m3"), counts
+
+
+@pytest.mark.parametrize("core", ["cortex-m3", "cortex-m4"])
+@pytest.mark.parametrize("compiler", ["zig", "gcc"])
+def test_qemu_counts_the_same_of_the_same_binary(
+    core: str, compiler: str, space: SearchSpace, count_in_qemu: Callable[[Program, Firmware], int]
+) -> None:
+    if compiler == "gcc" and shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    firmware = build_firmware(get_core(core), compiler)
+    (program,) = programs(space, 1)
+    assert count_in_qemu(program, firmware) == Counter(firmware).whole(program)
+
+
+def test_a_geometry_is_emulated_once(m4: Firmware, space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    (program,) = programs(space, 1)
+    counter = Counter(m4)
+    first = counter.total(program)
+    monkeypatch.setattr("latency_tables.cortex_m.counting.emulate", None)
+    assert Counter.total(counter, program) == first
+
+
+def test_instructions_are_told_apart_by_their_first_half() -> None:
+    code = bytes.fromhex("00bf2de9f04100f001f87047")  # nop; push.w; bl; bx lr
+    assert _num_instructions(code) == 4
+
+
+def test_an_operator_without_kernels_is_named() -> None:
+    space = get_space({"name": "vit_nano"}, 10, 3)
+    key, operator = next(iter(space.operators().items()))
+    with pytest.raises(UserError, match="there is no Cortex-M kernel for") as caught:
+        operator_program(operator)
+    assert str(caught.value).startswith(key)
+
+
+def test_unknown_names_are_told() -> None:
+    with pytest.raises(UserError, match=r"unknown core 'cortex-m5'\. Did you mean 'cortex-m"):
+        get_core("cortex-m5")
+    with pytest.raises(UserError, match="unknown compiler 'icc'"):
+        build_firmware(get_core("cortex-m4"), "icc")
+
+
+def test_a_compiler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(compilers.shutil, "which", lambda name: None)
+    build_firmware.cache_clear()
+    with pytest.raises(UserError, match=r"'ziglang', which is not installed.*pip install 'ofa-nas\[mcu\]'"):
+        build_firmware(get_core("cortex-m4"))
+    with pytest.raises(UserError, match="arm-none-eabi-gcc, which is not installed"):
+        build_firmware(get_core("cortex-m4"), "gcc")
+
+
+def test_a_compiler_that_fails_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilers, "_FLAGS", ("-std=c11", "--no-such-flag"))
+    build_firmware.cache_clear()
+    with pytest.raises(UserError, match=r"failed: .*no-such-flag") as caught:
+        build_firmware(get_core("cortex-m4"))
+    assert "\n" not in str(caught.value)
+    build_firmware.cache_clear()
+
+
+def test_a_second_build_is_the_same_machine_code(m4: Firmware) -> None:
+    build_firmware.cache_clear()
+    again = build_firmware(get_core("cortex-m4"))
+    assert again is not m4 and again.provenance == m4.provenance and again.segments == m4.segments

@@ -1,0 +1,207 @@
+"""Every kernel gives what numpy gives, bit for bit, and takes the same instructions whatever the numbers are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latency_tables.cortex_m.calls import (
+    Add,
+    AveragePool,
+    Convolution,
+    Depthwise,
+    GlobalAverage,
+    Lookup,
+    MaxPool,
+    Pointwise,
+    Scale,
+)
+from latency_tables.cortex_m.calls.windows import Window
+from latency_tables.cortex_m.compilers import KERNELS, Firmware
+from latency_tables.cortex_m.emulator import emulate
+from latency_tables.cortex_m.program import Call, Map, Program
+from latency_tables.cortex_m.quantization import Affine, Bytes, Finish
+
+Rng = np.random.Generator
+
+#: a call that reads "x" (and "second"), and the shapes of these and of its output
+Case = tuple[Call, list[Map]]
+
+
+def any_bytes(rng: Rng, *shape: int) -> Bytes:
+    """Extremes are frequent."""
+    values = rng.integers(-128, 128, shape)
+    return np.where(rng.random(shape) < 0.2, rng.choice([-128, 127]), values).astype(np.int8)
+
+
+def any_affine(rng: Rng, low: float = 0.01, high: float = 0.1) -> Affine:
+    return Affine(float(rng.uniform(low, high)), int(rng.integers(-128, 128)))
+
+
+def any_finish(rng: Rng, channels: int, fan_in: int, table: bool) -> Finish:
+    ratios = rng.uniform(0.1, 4, channels) / (60 * fan_in**0.5)
+    low, high = sorted(int(end) for end in rng.integers(-128, 128, 2))
+    return Finish.of(
+        ratios,
+        int(rng.integers(-128, 128)),
+        fan_in * 2.0**15 + 10_000,
+        low=low,
+        high=high,
+        table=any_bytes(rng, 256) if table else None,
+    )
+
+
+def window(draw: st.DataObject, largest: int = 9) -> Window:
+    kernel, stride = draw.draw(st.sampled_from([1, 2, 3, 5, 7])), draw.draw(st.integers(1, 3))
+    pad = draw.draw(st.integers(0, kernel // 2))
+    height, width = (draw.draw(st.integers(max(1, kernel - 2 * pad), largest)) for _ in range(2))
+    return Window.over(height, width, kernel, stride, pad)
+
+
+def pointwise(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
+    if not sizes:
+        sizes |= {"pixels": draw.draw(st.integers(1, 5)), "table": draw.draw(st.booleans())}
+        sizes |= {"i": draw.draw(st.integers(1, 19)), "o": draw.draw(st.integers(1, 7))}
+    pixels, i, o = sizes["pixels"], sizes["i"], sizes["o"]
+    finish, biases = any_finish(rng, o, i, sizes["table"]), rng.integers(-9999, 9999, o)
+    call = Pointwise(
+        inputs=("x",), output="y", weights=any_bytes(rng, o, i), biases=biases, finish=finish, pixels=pixels
+    )
+    return call, [(1, pixels, i), (1, pixels, o)]
+
+
+def convolution(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
+    if not sizes:
+        sizes |= {"window": window(draw), "table": draw.draw(st.booleans())}
+        sizes |= {"i": draw.draw(st.integers(1, 6)), "o": draw.draw(st.integers(1, 5))}
+    win, i, o = sizes["window"], sizes["i"], sizes["o"]
+    finish, biases = any_finish(rng, o, i * win.kernel**2, sizes["table"]), rng.integers(-9999, 9999, o)
+    weights, zero = any_bytes(rng, o, win.kernel, win.kernel, i), int(rng.integers(-128, 128))
+    call = Convolution(inputs=("x",), output="y", weights=weights, biases=biases, finish=finish, window=win, zero=zero)
+    return call, [(win.height, win.width, i), (win.out_height, win.out_width, o)]
+
+
+def depthwise(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
+    if not sizes:
+        sizes |= {"window": window(draw), "c": draw.draw(st.integers(1, 9)), "table": draw.draw(st.booleans())}
+    win, c = sizes["window"], sizes["c"]
+    finish, biases = any_finish(rng, c, win.kernel**2, sizes["table"]), rng.integers(-9999, 9999, c)
+    weights, zero = any_bytes(rng, c, win.kernel, win.kernel), int(rng.integers(-128, 128))
+    call = Depthwise(inputs=("x",), output="y", weights=weights, biases=biases, finish=finish, window=win, zero=zero)
+    return call, [(win.height, win.width, c), (win.out_height, win.out_width, c)]
+
+
+def _shape(draw: st.DataObject, sizes: dict[str, Any]) -> Map:
+    if not sizes:
+        sides = (draw.draw(st.integers(1, 6)), draw.draw(st.integers(1, 6)), draw.draw(st.integers(1, 9)))
+        sizes |= {"shape": sides, "table": draw.draw(st.booleans())}
+    shape: Map = sizes["shape"]
+    return shape
+
+
+def global_average(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
+    shape = _shape(draw, sizes)
+    call = GlobalAverage(inputs=("x",), output="y", shape=shape, before=any_affine(rng), after=any_affine(rng))
+    return call, [shape, (1, 1, shape[2])]
+
+
+def average_pool(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
+    """Windows begin inside and may end outside."""
+    if not sizes:
+        kernel, stride = draw.draw(st.integers(1, 3)), draw.draw(st.integers(1, 3))
+        height, width = (draw.draw(st.integers(kernel, 7)) for _ in range(2))
+        more = draw.draw(st.booleans())
+        sides = [(side - kernel) // stride + 1 for side in (height, width)]
+        sides = [n + (more and n * stride < side) for n, side in zip(sides, (height, width), strict=True)]
+        sizes |= {"window": Window(height, width, kernel, stride, 0, *sides), "c": draw.draw(st.integers(1, 5))}
+    win, c = sizes["window"], sizes["c"]
+    ends = {"before": any_affine(rng), "after": any_affine(rng)}
+    call = AveragePool(inputs=("x",), output="y", window=win, num_channels=c, **ends)
+    return call, [(win.height, win.width, c), (win.out_height, win.out_width, c)]
+
+
+def max_pool(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
+    if not sizes:
+        sizes |= {"window": window(draw), "c": draw.draw(st.integers(1, 5))}
+    win, c = sizes["window"], sizes["c"]
+    call = MaxPool(inputs=("x",), output="y", window=win, num_channels=c)
+    return call, [(win.height, win.width, c), (win.out_height, win.out_width, c)]
+
+
+def add(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
+    shape = _shape(draw, sizes)
+    low, high = sorted(int(end) for end in rng.integers(-128, 128, 2))
+    terms = {"first": any_affine(rng), "second": any_affine(rng), "after": any_affine(rng)}
+    table = any_bytes(rng, 256) if sizes["table"] else None
+    call = Add(inputs=("x", "second"), output="y", shape=shape, **terms, low=low, high=high, table=table)
+    return call, [shape, shape, shape]
+
+
+def scale(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
+    shape = _shape(draw, sizes)
+    ends = {"before": any_affine(rng), "gate": any_affine(rng, 0.003, 0.005), "after": any_affine(rng)}
+    return Scale(inputs=("x", "second"), output="y", shape=shape, **ends), [shape, (1, 1, shape[2]), shape]
+
+
+def lookup(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
+    shape = _shape(draw, sizes)
+    return Lookup(inputs=("x",), output="y", shape=shape, table=any_bytes(rng, 256)), [shape, shape]
+
+
+CASES: dict[str, Callable[[st.DataObject, Rng, dict[str, Any]], Case]] = {
+    "pointwise": pointwise,
+    "convolution": convolution,
+    "depthwise": depthwise,
+    "global_average": global_average,
+    "average_pool": average_pool,
+    "max_pool": max_pool,
+    "add": add,
+    "scale": scale,
+    "lookup": lookup,
+}
+
+
+def run(call: Call, shapes: list[Map], rng: Rng, firmware: Firmware) -> int:
+    """Run and compare; the instructions it took. A second input is made of the first, by kernels tested elsewhere."""
+    named = dict(zip((*call.inputs, call.output), shapes, strict=True))
+    before: list[Call] = []
+    if len(call.inputs) > 1 and shapes[1] == shapes[0]:
+        before = [Lookup(inputs=("x",), output="second", shape=shapes[0], table=any_bytes(rng, 256))]
+    elif len(call.inputs) > 1:
+        ends = {"before": any_affine(rng), "after": any_affine(rng)}
+        before = [GlobalAverage(inputs=("x",), output="second", shape=shapes[0], **ends)]
+    program = Program([*before, call], "x", "y", named)
+    x = any_bytes(rng, *shapes[0])
+    done = emulate(program, firmware, x)
+    np.testing.assert_array_equal(done.output, program.reference(x))
+    return done.instructions
+
+
+def test_no_kernel_is_left_out() -> None:
+    assert tuple(CASES) == KERNELS
+
+
+@pytest.mark.parametrize("kernel", CASES)
+@settings(max_examples=15, deadline=None)
+@given(draw=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_bit_for_bit_and_blind_to_values(kernel: str, firmware: Firmware, draw: st.DataObject, seed: int) -> None:
+    rng, sizes = np.random.default_rng(seed), {}
+    first = run(*CASES[kernel](draw, rng, sizes), rng, firmware)
+    again = run(*CASES[kernel](draw, rng, sizes), rng, firmware)
+    assert first == again
+
+
+def test_the_kernels_are_as_lean_as_they_are_said_to_be(m4: Firmware) -> None:
+    """Instructions per multiply-accumulate; docs/cortex_m.md has the table."""
+    rng = np.random.default_rng(0)
+    sizes = {"pixels": 100, "i": 128, "o": 32, "table": False}
+    call, shapes = CASES["pointwise"](None, rng, sizes)  # type: ignore[arg-type]
+    assert run(call, shapes, rng, m4) / call.macs < 1.7
+    sizes = {"window": Window.over(14, 14, 5, 1, 2), "c": 64, "table": False}
+    call, shapes = CASES["depthwise"](None, rng, sizes)  # type: ignore[arg-type]
+    assert run(call, shapes, rng, m4) / call.macs < 5
