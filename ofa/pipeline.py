@@ -92,7 +92,7 @@ def check_devices(config: RunConfig) -> None:
         for written in budget.constraints:
             key = f"search.budgets.{budget.name}.{written}"
             if metric_of(written) in DEVICE_METRICS and metric_of(written) != "latency":
-                hint = "Search its predictor with a table: ofa search --accuracy RUN/predictor --device TABLE.json --max ..."
+                hint = "Search its predictor with a table: ofa search --accuracy RUN/predictor --device TABLE.json"
                 raise UserError(f"a run measures latency, not {metric_of(written)}", key=key, hint=hint)
             cost_name(written, names, default=config.search.device, key=key)
 

@@ -178,7 +178,11 @@ def _tflite(module: Any) -> Load:
             interpreter.set_tensor(about["index"], _random(about["shape"], np.dtype(about["dtype"])))
         # the interpreter's own check of references at every call is no part of an inference
         invoke: Call = getattr(getattr(interpreter, "_interpreter", None), "Invoke", interpreter.invoke)
-        return lambda keep=interpreter: invoke()
+
+        def call(keep: object = interpreter) -> object:
+            return invoke()
+
+        return call
 
     return load
 
