@@ -179,7 +179,7 @@ def _tflite(module: Any) -> Load:
         # the interpreter's own check of references at every call is no part of an inference
         invoke: Call = getattr(getattr(interpreter, "_interpreter", None), "Invoke", interpreter.invoke)
 
-        def call(keep: Any = interpreter) -> object:
+        def call(keep: object = interpreter) -> object:
             return invoke()
 
         return call
