@@ -16,7 +16,7 @@ from latency_tables.cortex_m.quantization import Affine, Bytes
 #: (height, width, channels); vectors are (1, 1, features)
 Map = tuple[int, int, int]
 
-#: an argument: a number, or the name of an address ("x", "y", "second", "scratch", "null" or a constant's)
+#: an argument: a number, or the name of an address ("x", "y", "second", "third", "scratch", "null" or a constant's)
 Word = int | str
 
 
