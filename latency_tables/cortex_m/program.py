@@ -79,5 +79,6 @@ class Program:
         """The output (height, width, channels) for the input `x` of that form, by numpy, bit for bit."""
         maps = {self.input: x}
         for call in self.calls:
-            maps[call.output] = call.reference(*(maps[name] for name in call.inputs))
+            output = call.reference(*(maps[name] for name in call.inputs))
+            maps[call.output] = output.reshape(self.shapes[call.output])
         return maps[self.output]

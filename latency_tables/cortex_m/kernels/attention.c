@@ -1,7 +1,30 @@
 /* Softmax attention, one query of one head at a time: scores, their weights in place, then the mean of the values. */
 #include "reciprocal.h"
 
-/* products of a query, its zero taken off, and a key; what the key's zero would take off is the same for all keys */
+/* products of a query, its zero taken off, and a key; what the key's zero would take off is the same for all keys.
+ * Of every four features of a query, `PLACE` says where each is. */
+#if OFA_DSP
+
+#define PLACE(i) (((i) & ~3) | ((i) & 1) << 1 | ((i) & 2) >> 1) /* 0, 2, 1, 3: as the bytes of a word unpack */
+
+static inline int32_t score(const int16_t *query, const int8_t *key, int32_t features) {
+    const struct word *pairs = (const struct word *)(const void *)query;
+    int32_t sum = 0;
+    do {
+        uint32_t four = load_word(key);
+        sum = multiply_pairs(pairs[0].value, even_bytes(four), sum);
+        sum = multiply_pairs(pairs[1].value, odd_bytes(four), sum);
+        pairs += 2;
+        key += 4;
+        features -= 4;
+    } while (features);
+    return sum;
+}
+
+#else
+
+#define PLACE(i) (i)
+
 static inline int32_t score(const int16_t *query, const int8_t *key, int32_t features) {
     int32_t sum = 0;
     do {
@@ -13,6 +36,8 @@ static inline int32_t score(const int16_t *query, const int8_t *key, int32_t fea
     return sum;
 }
 
+#endif
+
 void ofa_attention(const void *arguments) {
     const struct attention *call = arguments;
     const struct finish how = call->finish;
@@ -23,7 +48,7 @@ void ofa_attention(const void *arguments) {
     for (int32_t place = 0; place < tokens * stride; place += features) {
         int32_t head = place % stride, most = INT32_MIN, total = 0;
         for (int32_t i = 0; i < features; i++) {
-            query[i] = (int16_t)(call->queries[place + i] - call->query_zero);
+            query[PLACE(i)] = (int16_t)(call->queries[place + i] - call->query_zero);
         }
         const int8_t *key = call->keys + head;
         for (int32_t t = 0; t < tokens; t++) {
