@@ -34,6 +34,8 @@ KERNELS = (
     "add",
     "scale",
     "lookup",
+    "layer_norm",
+    "attention",
 )
 
 _FLAGS = ("-std=c11", "-O2", "-g0", "-ffreestanding", "-fno-builtin", "-fomit-frame-pointer", "-Wall", "-Wextra")

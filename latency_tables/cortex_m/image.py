@@ -43,8 +43,7 @@ def build_image(program: Program, firmware: Firmware) -> Image:
     steps, arguments, constants = bytearray(), bytearray(), bytearray()
     for call, size in zip(program.calls, sizes, strict=True):
         here = {"x": places[call.inputs[0]], "y": places[call.output], "null": 0}
-        if len(call.inputs) > 1:
-            here["second"] = places[call.inputs[1]]
+        here |= {word: places[name] for word, name in zip(("second", "third"), call.inputs[1:], strict=False)}
         if call.scratch_bytes:
             here["scratch"] = ARENA + layout.scratch[call.output]
         for name, array in call.constants().items():

@@ -16,7 +16,7 @@ from latency_tables.cortex_m.quantization import Affine, Bytes
 #: (height, width, channels); vectors are (1, 1, features)
 Map = tuple[int, int, int]
 
-#: an argument: a number, or the name of an address ("x", "y", "second", "scratch", "null" or a constant's)
+#: an argument: a number, or the name of an address ("x", "y", "second", "third", "scratch", "null" or a constant's)
 Word = int | str
 
 
@@ -79,5 +79,6 @@ class Program:
         """The output (height, width, channels) for the input `x` of that form, by numpy, bit for bit."""
         maps = {self.input: x}
         for call in self.calls:
-            maps[call.output] = call.reference(*(maps[name] for name in call.inputs))
+            output = call.reference(*(maps[name] for name in call.inputs))
+            maps[call.output] = output.reshape(self.shapes[call.output])
         return maps[self.output]

@@ -2,15 +2,19 @@
 
 from latency_tables.cortex_m.calls.dense import Convolution, Pointwise
 from latency_tables.cortex_m.calls.depthwise import Depthwise
-from latency_tables.cortex_m.calls.elementwise import Add, Lookup, Scale
+from latency_tables.cortex_m.calls.elementwise import Add, AddConstant, Lookup, Scale
 from latency_tables.cortex_m.calls.pooling import AveragePool, GlobalAverage, MaxPool
+from latency_tables.cortex_m.calls.tokens import Attention, LayerNorm
 
 __all__ = [
     "Add",
+    "AddConstant",
+    "Attention",
     "AveragePool",
     "Convolution",
     "Depthwise",
     "GlobalAverage",
+    "LayerNorm",
     "Lookup",
     "MaxPool",
     "Pointwise",

@@ -60,6 +60,19 @@ class Add(Call):
         return values.astype(np.int8) if self.table is None else self.table[values - LOW]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AddConstant(Add):
+    """The sum of a map and of `constant`, which has its shape and the quantisation `second`."""
+
+    constant: Bytes
+
+    def constants(self) -> Mapping[str, NDArray[np.integer]]:
+        return {**super().constants(), "second": self.constant}
+
+    def reference(self, *inputs: Bytes) -> Bytes:
+        return super().reference(inputs[0], self.constant)
+
+
 #: more would let zero * 2^shift and the rest outgrow 32 bits
 _MOST_BITS = 22
 

@@ -115,6 +115,33 @@ struct lookup {
     int32_t count;
 };
 
+/* every token to mean 0 and variance 1 over its `count` <= 512 features, then scaled and shifted by
+ * (product of norm * 2^23 and scale >> 32, plus bias) >> shift. `epsilon` >= 1 is added to count^2 * variance of q. */
+struct layer_norm {
+    const int8_t *x;
+    int8_t *y;
+    const int32_t *scales;
+    const int32_t *biases;
+    int32_t tokens, count, shift;
+    uint32_t epsilon;
+};
+
+/* softmax attention of `heads` times `features` each (a multiple of 4), of `tokens` <= 512 tokens.
+ * Scores below the largest by d weigh exponents[min(d * multiplier / 2^32 >> shift, 511)] <= 2^14.
+ * `scratch` holds 4 * tokens + 2 * features bytes. */
+struct attention {
+    const int8_t *queries;
+    const int8_t *keys;
+    const int8_t *values;
+    int8_t *y;
+    int8_t *scratch;
+    const uint16_t *exponents;
+    int32_t tokens, heads, features;
+    int32_t query_zero, value_zero, multiplier, shift;
+    struct channel channel;
+    struct finish finish;
+};
+
 struct step {
     void (*kernel)(const void *arguments);
     const void *arguments;
@@ -129,6 +156,8 @@ void ofa_max_pool(const void *arguments);
 void ofa_add(const void *arguments);
 void ofa_scale(const void *arguments);
 void ofa_lookup(const void *arguments);
+void ofa_layer_norm(const void *arguments);
+void ofa_attention(const void *arguments);
 
 /* one inference */
 void ofa_run(const struct step *steps, int32_t count);

@@ -34,4 +34,6 @@ __attribute__((section(".kernels"), used)) void (*const ofa_kernels[])(const voi
     ofa_add,
     ofa_scale,
     ofa_lookup,
+    ofa_layer_norm,
+    ofa_attention,
 };

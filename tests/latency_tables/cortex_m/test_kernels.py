@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from latency_tables.cortex_m.calls import (
     Add,
+    AddConstant,
+    Attention,
     AveragePool,
     Convolution,
     Depthwise,
     GlobalAverage,
+    LayerNorm,
     Lookup,
     MaxPool,
     Pointwise,
@@ -153,6 +156,25 @@ def lookup(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
     return Lookup(inputs=("x",), output="y", shape=shape, table=any_bytes(rng, 256)), [shape, shape]
 
 
+def layer_norm(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
+    if not sizes:
+        sizes |= {"tokens": draw.draw(st.integers(1, 4)), "d": draw.draw(st.sampled_from([1, 2, 7, 48, 200, 512]))}
+        sizes |= {"eps": draw.draw(st.sampled_from([1e-6, 1e-3, 100.0]))}
+    tokens, d, eps = sizes["tokens"], sizes["d"], sizes["eps"]
+    weights = {"scale": rng.normal(1, 0.5, d), "shift": rng.normal(0, 1, d), "eps": eps}
+    ends = {"before": any_affine(rng), "after": any_affine(rng)}
+    return LayerNorm(inputs=("x",), output="y", tokens=tokens, **weights, **ends), [(1, tokens, d), (1, tokens, d)]
+
+
+def attention(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
+    if not sizes:
+        sizes |= {"tokens": draw.draw(st.integers(1, 12)), "heads": draw.draw(st.integers(1, 3))}
+        sizes |= {"features": 4 * draw.draw(st.integers(1, 4))}
+    shape = (1, sizes["tokens"], sizes["heads"] * sizes["features"])
+    ends = {name: any_affine(rng) for name in ("query", "key", "value", "after")}
+    return Attention(inputs=("x", "second", "third"), output="y", **sizes, **ends), [shape] * 4
+
+
 CASES: dict[str, Callable[[st.DataObject, Rng, dict[str, Any]], Case]] = {
     "pointwise": pointwise,
     "convolution": convolution,
@@ -163,15 +185,18 @@ CASES: dict[str, Callable[[st.DataObject, Rng, dict[str, Any]], Case]] = {
     "add": add,
     "scale": scale,
     "lookup": lookup,
+    "layer_norm": layer_norm,
+    "attention": attention,
 }
 
 
 def run(call: Call, shapes: list[Map], rng: Rng, firmware: Firmware) -> int:
-    """Run and compare; the instructions it took. A second input is made of the first, by kernels tested elsewhere."""
+    """Run and compare; the instructions it took. Other inputs are made of the first, by kernels tested here too."""
     named = dict(zip((*call.inputs, call.output), shapes, strict=True))
     before: list[Call] = []
     if len(call.inputs) > 1 and shapes[1] == shapes[0]:
-        before = [Lookup(inputs=("x",), output="second", shape=shapes[0], table=any_bytes(rng, 256))]
+        for name in call.inputs[1:]:
+            before.append(Lookup(inputs=("x",), output=name, shape=shapes[0], table=any_bytes(rng, 256)))
     elif len(call.inputs) > 1:
         ends = {"before": any_affine(rng), "after": any_affine(rng)}
         before = [GlobalAverage(inputs=("x",), output="second", shape=shapes[0], **ends)]
@@ -194,6 +219,40 @@ def test_bit_for_bit_and_blind_to_values(kernel: str, firmware: Firmware, draw: 
     first = run(*CASES[kernel](draw, rng, sizes), rng, firmware)
     again = run(*CASES[kernel](draw, rng, sizes), rng, firmware)
     assert first == again
+
+
+def test_a_constant_term_is_added(m4: Firmware) -> None:
+    rng, shape = np.random.default_rng(0), (1, 5, 6)
+    terms = {"first": any_affine(rng), "second": any_affine(rng), "after": any_affine(rng)}
+    call = AddConstant(inputs=("x",), output="y", shape=shape, **terms, constant=any_bytes(rng, 5, 6))
+    run(call, [shape, shape], rng, m4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0, 60.0])
+def test_layer_norm_and_attention_are_what_they_are_in_real_numbers(scale: float) -> None:
+    """To a step of the output, and two."""
+    rng, affine = np.random.default_rng(0), Affine(0.03, 4)
+    norm = LayerNorm(
+        inputs=("x",),
+        output="y",
+        tokens=5,
+        scale=rng.normal(1, 0.3, 64),
+        shift=rng.normal(0, 0.3, 64),
+        eps=1e-5,
+        before=affine,
+        after=affine,
+    )
+    q = np.clip(rng.normal(4, scale, (3, 1, 5, 64)), -128, 127).astype(np.int8)
+    x = affine.real(q[0])
+    expected = (x - x.mean(2, keepdims=True)) / np.sqrt(x.var(2, keepdims=True) + 1e-5) * norm.scale + norm.shift
+    assert np.abs(norm.reference(q[0]).astype(int) - affine.quantize(expected)).max() <= 1
+
+    ends = {"query": affine, "key": affine, "value": affine, "after": affine}
+    call = Attention(inputs=("x", "y", "z"), output="o", tokens=5, heads=4, features=16, **ends)
+    query, key, value = (affine.real(part).reshape(5, 4, 16) for part in q)
+    weights = np.exp(np.einsum("qhd,khd->hqk", query, key) / 4)
+    mixed = np.einsum("hqk,khd->qhd", weights / weights.sum(axis=2, keepdims=True), value)
+    assert np.abs(call.reference(*q).astype(int) - affine.quantize(mixed.reshape(1, 5, 64))).max() <= 2
 
 
 def test_the_kernels_are_as_lean_as_they_are_said_to_be(m4: Firmware) -> None:

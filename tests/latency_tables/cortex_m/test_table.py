@@ -6,7 +6,6 @@ import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from latency_tables.cortex_m import counting
 from latency_tables.cortex_m.compilers import Firmware
 from latency_tables.cortex_m.counting import Counter, network_program
+from latency_tables.cortex_m.program import Program
 from latency_tables.cortex_m.table import count_table
 from latency_tables.listed import ListedTable
 from latency_tables.table import load_table
@@ -69,16 +69,16 @@ def test_an_interruption_loses_the_entry_in_flight(
     after: int, file: Path, tiny: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, journal = tmp_path / "m4.json", tmp_path / "m4.journal.jsonl"
-    programs: list[str] = []
-    real = counting.operator_program
+    counts: list[int] = []
+    real = Counter.total
 
-    def counted(operator: Any) -> Any:
-        programs.append(operator.key)
-        if len(programs) == after:
+    def total(counter: Counter, program: Program) -> int:
+        counts.append(real(counter, program))
+        if len(counts) == after:
             raise KeyboardInterrupt
-        return real(operator)
+        return counts[-1]
 
-    monkeypatch.setattr("latency_tables.cortex_m.table.operator_program", counted)
+    monkeypatch.setattr(Counter, "total", total)
     with pytest.raises(KeyboardInterrupt):
         count_table(tiny, "cortex-m4", path=path, num_checked=5)
     assert not path.exists() and len(journal.read_text().splitlines()) == 1 + after - 1
@@ -86,7 +86,7 @@ def test_an_interruption_loses_the_entry_in_flight(
         stream.write('{"kind": "operators", "key": "mbco')  # torn by a crash
     count_table(tiny, "cortex-m4", path=path, num_checked=5)
     assert path.read_bytes() == file.read_bytes() and not journal.exists()
-    assert len(programs) == len(tiny.operators()) + 1
+    assert len(counts) == len(tiny.operators()) + 1
 
 
 def test_a_journal_of_other_kernels_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_the_command_makes_the_table(tmp_path: Path) -> None:
     words = ("measure", "--space", space, "--num-classes", 10, "--in-channels", 1, "--device", "cortex-m7", "-o", path)
     code, out, err = ofa(*words)
     assert code == 0, err
-    assert "operators of mobilenet_v3_digits on cortex-m7 (instructions counted under emulation, not a time)" in out
+    assert "operators of mobilenet_v3_digits on cortex-m7 (counted under emulation, not timed)" in out
     assert "ms" not in out.split() and "each emulated from end to end, are predicted to 0.0000%" in out
     told = json.loads(ofa(*words, "--json")[1])
     assert told["metric"] == "instructions" and told["checked"] == {"largest_error": 0.0} and "entries" not in told
