@@ -148,7 +148,7 @@ def _item(graph: Graph, node: fx.Node, value: Value) -> Value:
     if isinstance(entry, int):
         first, last, step = entry % side, entry % side + 1, 1
     else:
-        first, last, step = entry.indices(side)  # type: ignore[union-attr]
+        first, last, step = entry.indices(side)  # type: ignore[union-attr,call-arg]
     if step != 1:
         raise graph.unknown(f"[{index}]", node.name)
     place, shape = value.order.index(axis), value.tensor.shape
