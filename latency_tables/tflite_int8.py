@@ -156,6 +156,8 @@ def _scale(low: float, high: float) -> Quantization:
     return Quantization(np.array([scale], np.float32), zero)
 
 
-def _rounded(data: NDArray[np.float32], scales: NDArray[np.float32], zero: int, *, least: int = -128) -> NDArray[np.int8]:
+def _rounded(
+    data: NDArray[np.float32], scales: NDArray[np.float32], zero: int, *, least: int = -128
+) -> NDArray[np.int8]:
     with np.errstate(over="ignore"):  # what stands for minus infinity
         return np.clip(np.rint(data / scales) + zero, least, 127).astype(np.int8)

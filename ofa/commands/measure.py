@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def measure(
     output: Annotated[Path, typer.Option("--output", "-o", help="The table to write (JSON).")],
     space: Annotated[str | None, typer.Option(help="A space's name, or a YAML file with a `space` section.")] = None,
-    device: Annotated[str | None, typer.Option(help="A runtime (torch, onnxruntime), or a device of --config.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="A runtime (onnxruntime, litert), an NPU (ethos-u55-128), or a device of --config."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Take space and device from this config.")] = None,
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
     in_channels: Annotated[int, typer.Option(min=1, help="Channels of the images (without --config).")] = 3,
@@ -31,6 +34,9 @@ def measure(
     json: JsonFlag = False,
 ) -> None:
     """Measure every operator of a space on this machine; interrupted, the same command goes on where it was."""
+    if device is not None and config is None and device.startswith("ethos-u"):
+        _measure_vela(space, device, num_classes, in_channels, output, threads or rounds, seed, replace, json)
+        return
     from latency_tables.measure import measure_table
 
     settings, measured_space = _inputs(space, device, config, num_classes, in_channels)
@@ -40,6 +46,42 @@ def measure(
         emit(summary(table) | {"table": str(output)})
     else:
         _print(table, measured_space, output)
+
+
+def _measure_vela(
+    space: str | None,
+    device: str,
+    num_classes: int,
+    in_channels: int,
+    output: Path,
+    timing: int | None,
+    seed: int,
+    replace: bool,
+    json: bool,
+) -> None:
+    from latency_tables.vela_table import heldout_errors, measure_vela
+    from ofa.config import space_of
+    from search_spaces.common.errors import UserError
+
+    if space is None:
+        raise UserError("--space is needed", key="--device", value=device)
+    if timing is not None:
+        raise UserError("--threads and --rounds are for what is timed here", key="--device", value=device)
+    measured_space = space_of(space, num_classes, in_channels)
+    table = measure_vela(measured_space, device, path=output, seed=seed, replace=replace)
+    error, tau = heldout_errors(table)
+    if json:
+        data = table.model_dump(mode="json", exclude={"entries": True, "checked": {"networks"}})
+        errors = {"mape": error, "kendall_tau": tau}
+        emit(data | {"num_operators": table.num_operators, "heldout": errors, "table": str(output)})
+        return
+    from rich.console import Console
+
+    cost, console = table.cost(measured_space), Console(highlight=False, soft_wrap=True)
+    ranks = "" if tau is None else f", Kendall tau {tau:.2f}"
+    console.print(f"{output}: {table.num_operators} operators of {table.space.name} on {device}, {table.note}")
+    console.print(f"  networks from {cost.minimum()[0]:.4g} to {cost.maximum()[0]:.4g} cycles")
+    console.print(f"  on random networks it was not fitted on: mean error {error:.1%}{ranks}")
 
 
 def summary(table: LatencyTable) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from torch import Tensor, fx, nn
 
 pytest.importorskip("ai_edge_litert")
 
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert import schema_py_generated as schema
 
 from latency_tables.folding import fold_batch_norm
 from latency_tables.tflite_graph import to_tflite
+from latency_tables.tflite_interpreter import LoadedModel
 from search_spaces import SearchSpace, get_space, list_spaces
 from search_spaces.common.errors import UserError
 from search_spaces.plain import build_network, build_operator
@@ -29,15 +30,6 @@ def randomize(module: nn.Module) -> None:
             for tensor in (layer.running_mean, layer.running_var, layer.weight, layer.bias):
                 if tensor is not None:
                     tensor.data.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
-
-
-def run(content: bytes, x: np.ndarray, *, delegate: bool = True) -> np.ndarray:
-    resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = Interpreter(model_content=content, experimental_op_resolver_type=resolver)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
 def as_phones(x: np.ndarray) -> np.ndarray:
@@ -55,7 +47,9 @@ def compare(module: fx.GraphModule, shape: tuple[int, ...], *, tolerance: float 
     content = to_tflite(module, shape).to_bytes()
     assert content == to_tflite(module, shape).to_bytes()
     for delegate in (False, True):
-        result = run(content, as_phones(x.numpy()), delegate=delegate)
+        model = LoadedModel(content, delegate=delegate)
+        model.set_inputs(as_phones(x.numpy()))
+        result = model.call().output()
         assert result.shape == expected.shape
         assert np.abs(result - expected).max() <= tolerance * scale
     for name, value in module.state_dict().items():
@@ -109,6 +103,59 @@ LEAVES: dict[str, tuple[Callable[[], fx.GraphModule], tuple[int, ...]]] = {
 def test_leaf_equals_torch(name: str) -> None:
     build, shape = LEAVES[name]
     compare(build(), shape)
+
+
+def kinds(module: fx.GraphModule, shape: tuple[int, ...] = MAP) -> list[str]:
+    return [operator.kind for operator in to_tflite(module, shape).operators]
+
+
+def test_activations_become_part_of_what_they_follow() -> None:
+    assert kinds(traced(nn.Conv2d(6, 8, 3), nn.BatchNorm2d(8), nn.ReLU6())) == ["CONV_2D"]
+    assert kinds(traced(nn.Flatten(), nn.Linear(378, 3), nn.ReLU())) == ["TRANSPOSE", "RESHAPE", "FULLY_CONNECTED"]
+
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.act = nn.Conv2d(6, 6, 1), nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.conv(x)
+            return self.act(y) + y
+
+    compare(fx.symbolic_trace(Shared()), MAP)
+    assert kinds(fx.symbolic_trace(Shared())) == ["CONV_2D", "RELU", "ADD"]
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("side", [8, 9])
+def test_padding_is_same_only_where_it_is_the_same(kernel: int, side: int) -> None:
+    conv = traced(nn.Conv2d(6, 6, kernel, 2, kernel // 2, groups=6))
+    compare(conv, (6, side, side))
+    assert kinds(conv, (6, side, side)) == ["PAD", "DEPTHWISE_CONV_2D"][side % 2 :]
+
+
+def test_max_pool_of_what_is_not_negative_is_padded_with_zeros() -> None:
+    pool = nn.MaxPool2d(3, 2, 1)
+    assert kinds(traced(nn.Conv2d(6, 6, 1), pool), (6, 8, 8)) == ["CONV_2D", "PADV2", "MAX_POOL_2D"]
+    assert kinds(traced(nn.Conv2d(6, 6, 1), nn.ReLU(), pool), (6, 8, 8)) == ["CONV_2D", "PAD", "MAX_POOL_2D"]
+    compare(traced(nn.Conv2d(6, 6, 1), nn.ReLU(), pool), (6, 8, 8))
+    compare(traced(nn.Conv2d(6, 6, 1), pool), (6, 8, 8))
+
+
+def test_xnnpack_runs_convolutional_networks_whole(tiny: SearchSpace) -> None:
+    architecture = tiny.decode(tiny.largest())[0]
+    module = build_network(tiny, architecture)
+    content = to_tflite(module, (1, architecture.resolution, architecture.resolution)).to_bytes()
+    assert LoadedModel(content).left_to_kernels == []
+    assert "DEPTHWISE_CONV_2D" in LoadedModel(content, delegate=False).left_to_kernels
+
+
+def test_constants_are_aligned() -> None:
+    content = to_tflite(traced(nn.Conv2d(6, 8, 3), nn.Conv2d(8, 3, 1)), MAP).to_bytes()
+    model = schema.Model.GetRootAs(content)
+    buffers = [model.Buffers(number) for number in range(model.BuffersLength())]
+    places = [buffer._tab.Vector(buffer._tab.Offset(4)) for buffer in buffers if not buffer.DataIsNone()]
+    assert len(places) == 4 and all(place % 16 == 0 for place in places)
 
 
 def test_sums_and_products_of_branches() -> None:
@@ -189,9 +236,17 @@ def test_every_operator_of_the_tiny_space(tiny: SearchSpace) -> None:
 
 #: the same blocks as in autoformer_tiny, and many more of their numbers
 LARGE = {"autoformer_small", "autoformer_base"}
+#: one of each family
+QUICK = {"mobilenet_v3_digits", "efficientnet_lite0", "hybrid_nano", "vit_nano"}
 
 
-@pytest.mark.parametrize("name", sorted({*list_spaces()} - LARGE))
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in sorted({*list_spaces()} - LARGE)
+    ],
+)
 def test_whole_networks(name: str) -> None:
     space = get_space({"name": name}, num_classes=7, in_channels=3)
     if space.family != "vision_transformer":  # whose patches must fill the images
@@ -199,8 +254,6 @@ def test_whole_networks(name: str) -> None:
     architecture = space.decode(space.sample(1, np.random.default_rng(0)))[0]
     shape = (3, architecture.resolution, architecture.resolution)
     compare(build_network(space, architecture), shape, tolerance=1e-3)  # random norms amplify rounding
-    folded = fold_batch_norm(build_network(space, architecture))
-    assert not any(isinstance(leaf, nn.BatchNorm2d | nn.Dropout) for leaf in folded.modules())
 
 
 @pytest.mark.parametrize(
