@@ -11,21 +11,23 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import fx
 
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError, unknown_name
 from search_spaces.common.files import append_line, read_lines
 from search_spaces.common.progress import progress_bar
-from search_spaces.plain import build_network
+from search_spaces.operators import Operator
+from search_spaces.plain import build_network, build_operator
 
 #: accelerator -> the system and memory that Vela counts with, sections of its own `Arm/vela.ini`
 ACCELERATORS = {
@@ -71,34 +73,43 @@ class VelaOracle:
 
     def costs(self, architectures: Sequence[Architecture]) -> list[VelaCosts]:
         """One each, in their order. Raises `UserError` if Vela refuses a network."""
-        todo = {self._key(network): network for network in architectures}
-        todo = {key: network for key, network in todo.items() if key not in self._known}
+        keys = [f"{self.space.fingerprint} {network.key}" for network in architectures]
+        return self._answers(keys, [partial(int8_network, self.space, network) for network in architectures])
+
+    def operator_costs(self, operators: Sequence[Operator]) -> list[VelaCosts]:
+        """One each, of an operator that is a network of its own: what it reads and gives passes through memory."""
+        keys = [f"operator {operator.key}" for operator in operators]
+        return self._answers(keys, [partial(int8_operator, operator) for operator in operators])
+
+    def _answers(self, names: Sequence[str], models: Sequence[Callable[[], bytes]]) -> list[VelaCosts]:
+        keys = [" ".join([name, self.accelerator, self.version, self.writer]) for name in names]
+        todo = {key: model for key, model in zip(keys, models, strict=True) if key not in self._known}
         with progress_bar(f"asking Vela about {self.accelerator}", len(todo)) as advance:
-            for key, network in todo.items():
-                self._known[key] = self._ask(network)
+            for key, model in todo.items():
+                self._known[key] = compile_costs(model(), self.accelerator)
                 if self.cache is not None:
                     append_line(self.cache, {"key": key, **asdict(self._known[key])})
                 advance(1)
-        return [self._known[self._key(network)] for network in architectures]
-
-    def _key(self, network: Architecture) -> str:
-        return " ".join([self.space.fingerprint, network.key, self.accelerator, self.version, self.writer])
-
-    def _ask(self, network: Architecture) -> VelaCosts:
-        return compile_costs(int8_network(self.space, network), self.accelerator)
+        return [self._known[key] for key in keys]
 
 
 def int8_network(space: SearchSpace, architecture: Architecture) -> bytes:
     """A `.tflite` file of the network in int8, with random weights and ranges; always the same bytes."""
-    from latency_tables.runtimes import get_runtime
-    from latency_tables.runtimes.base import Portable
-
-    runtime = get_runtime("litert_int8")
-    assert isinstance(runtime, Portable)
     shape = (space.in_channels, architecture.resolution, architecture.resolution)
+    return _int8(lambda: build_network(space, architecture), shape)
+
+
+def int8_operator(operator: Operator) -> bytes:
+    """As `int8_network`, of one operator."""
+    return _int8(lambda: build_operator(operator), operator.input_shape)
+
+
+def _int8(build: Callable[[], fx.GraphModule], shape: tuple[int, ...]) -> bytes:
+    from latency_tables.runtimes.litert import LiteRTInt8
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return runtime.compile(build_network(space, architecture), shape)
+        return LiteRTInt8().compile(build(), shape)
 
 
 def compile_costs(model: bytes, accelerator: str) -> VelaCosts:

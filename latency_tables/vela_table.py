@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +20,11 @@ from search_spaces.common.errors import UserError
 
 Floats = NDArray[np.float64]
 
-#: how far an operator may be from its prior, in shares of it, for one network that is off by 1 %: tried in turn
-_RIDGES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+#: what an operator that is off its prior by all of it weighs, in networks that are off by all of theirs: tried in turn
+_RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _FOLDS = 5
 #: the least share of its prior that an operator costs: cheap ones are not free
 _LEAST = 0.05
-
-
-#: how many networks to ask about: with fewer than there are operators, some are known by their prior only
-_NETWORKS_PER_OPERATOR = 1.3
-_LEAST_NETWORKS, _MOST_NETWORKS = 64, 512
 
 
 def measure_vela(space: SearchSpace, name: str, *, path: Path, seed: int = 0, replace: bool = False) -> ListedTable:
@@ -48,22 +43,21 @@ def measure_vela(space: SearchSpace, name: str, *, path: Path, seed: int = 0, re
                 file=path,
                 hint="Give another file, or --replace to overwrite it",
             )
-    num = min(max(_LEAST_NETWORKS, round(_NETWORKS_PER_OPERATOR * len(space.operators()))), _MOST_NETWORKS)
-    return vela_table(space, name, num=num, seed=seed, path=path, cache=path.with_suffix(".vela.jsonl"))
+    return vela_table(space, name, seed=seed, path=path, cache=path.with_suffix(".vela.jsonl"))
 
 
 def vela_table(
     space: SearchSpace,
     accelerator: str,
     *,
-    num: int = 192,
-    num_heldout: int = 48,
+    num: int = 96,
+    num_heldout: int = 32,
     seed: int = 0,
     path: Path,
     cache: Path | None = None,
 ) -> ListedTable:
-    """Ask Vela about `num` networks, from the smallest to the largest, and fit cycles per operator to them; check the
-    sums on `num_heldout` others, drawn at random, and write the table.
+    """Ask Vela about every operator alone and about `num` networks, from the smallest to the largest, and fit cycles
+    per operator to them; check the sums on `num_heldout` others, drawn at random, and write the table.
     """
     oracle = VelaOracle(space, accelerator, cache=cache)
     probes = choose_networks(space, num_fit=num, num_heldout=num_heldout, seed=seed)
@@ -71,7 +65,11 @@ def vela_table(
         raise UserError(f"{space.name!r} has {space.size} networks: ask about them directly, there is nothing to fit")
     answers = oracle.costs([*probes.fit, *probes.heldout])
     fitted, held = answers[: len(probes.fit)], answers[len(probes.fit) :]
-    constant, entries = fit_operators(space, probes.fit, [answer.cycles for answer in fitted])
+    operators = space.operators()
+    alone = [answer.cycles for answer in oracle.operator_costs(list(operators.values()))]
+    constant, entries = fit_operators(
+        space, probes.fit, [answer.cycles for answer in fitted], dict(zip(operators, alone, strict=True))
+    )
     system, memory = ACCELERATORS[accelerator]
     table = ListedTable(
         metric="cycles",
@@ -108,11 +106,11 @@ def vela_table(
 
 
 def fit_operators(
-    space: SearchSpace, architectures: Sequence[Architecture], cycles: Sequence[int]
+    space: SearchSpace, architectures: Sequence[Architecture], cycles: Sequence[int], alone: Mapping[str, int]
 ) -> tuple[float, dict[str, float]]:
     """Cycles per network besides, and per operator of the space: the least squares of relative errors, each operator
-    held to its prior by a ridge. The prior is what fits best of MACs, parameters and activations, none below zero;
-    the strength of the ridge is the one with the least error in cross-validation.
+    held to its prior by a ridge. The prior is what fits best of its cycles `alone`, MACs, parameters and activations,
+    none below zero; the strength of the ridge is the one with the least error in cross-validation.
     """
     operators = space.operators()
     column = {key: index for index, key in enumerate(operators)}
@@ -122,7 +120,10 @@ def fit_operators(
             counts[row, column[operator.key]] += 1
     y = np.array(cycles, dtype=np.float64)
     features = np.array(
-        [[float(op.macs()), float(op.params()), float(op.peak_memory("int8")), 1.0] for op in operators.values()]
+        [
+            [float(alone[key]), float(op.macs()), float(op.params()), float(op.peak_memory("int8")), 1.0]
+            for key, op in operators.items()
+        ]
     )
     errors = {ridge: _cross_validated(counts, features, y, ridge) for ridge in _RIDGES}
     best = min(errors, key=lambda ridge: errors[ridge])

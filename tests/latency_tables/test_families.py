@@ -75,8 +75,14 @@ def test_every_kind_of_operator_is_here() -> None:
     assert {type(operator) for family in SPACES for operator in space_of(family).operators().values()} == set(PLAIN)
 
 
+#: measured as another one is, by the same class
+ALIKE = {"litert_int8"}
+
+
 @pytest.mark.parametrize("family", SPACES)
-@pytest.mark.parametrize("runtime", RUNTIMES.names())
+@pytest.mark.parametrize(
+    "runtime", [pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in RUNTIMES.names()]
+)
 def test_table_of_a_family(
     family: str,
     runtime: str,

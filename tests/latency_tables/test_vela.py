@@ -88,15 +88,16 @@ def test_mistakes(tiny: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_fit_finds_sums_again(tiny: SearchSpace) -> None:
-    """Costs that are sums of operators are found, though operators are not in proportion to what the prior knows."""
+    """Costs that are sums of operators are found, though each is up to half off what it costs alone."""
     rng = np.random.default_rng(1)
     true = {key: float(op.macs()) * rng.uniform(0.5, 1.5) + 500 for key, op in tiny.operators().items()}
     networks = sample(tiny, 160)
+    alone = {key: round(float(op.macs())) for key, op in tiny.operators().items()}
 
     def cycles(architectures: Sequence[Architecture]) -> list[int]:
         return [round(2_000 + sum(true[op.key] for _, op in tiny.network(arch))) for arch in architectures]
 
-    constant, found = fit_operators(tiny, networks[:120], cycles(networks[:120]))
+    constant, found = fit_operators(tiny, networks[:120], cycles(networks[:120]), alone)
     assert constant >= 0 and set(found) == set(true) and min(found.values()) > 0
     predicted = [constant + sum(found[op.key] for _, op in tiny.network(arch)) for arch in networks[120:]]
     errors = np.abs(np.array(predicted) / cycles(networks[120:]) - 1)
@@ -105,14 +106,14 @@ def test_fit_finds_sums_again(tiny: SearchSpace) -> None:
 
 def test_table(tiny: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "table.json"
-    table = vela_table(tiny, ACCELERATOR, num=48, num_heldout=12, path=path, cache=tmp_path / "answers.jsonl")
+    table = vela_table(tiny, ACCELERATOR, num=32, num_heldout=8, path=path, cache=tmp_path / "answers.jsonl")
     again = load_table(path)
     assert again == table and table.metric == "cycles" and table.checked is not None
-    assert len(table.checked.networks) == 12 and set(table.entries) == set(tiny.operators())
+    assert len(table.checked.networks) == 8 and set(table.entries) == set(tiny.operators())
     error, tau = heldout_errors(table)
-    assert error < 0.05 and tau is not None and tau > 0.8
+    assert error < 0.02 and tau is not None and tau > 0.9
     seen = {json.dumps(network.architecture, sort_keys=True) for network in table.checked.networks}
-    assert len(seen) == 12
+    assert len(seen) == 8
     observed = VelaOracle(tiny, ACCELERATOR, cache=tmp_path / "answers.jsonl").costs(
         [Architecture.from_json(network.architecture) for network in table.checked.networks]
     )
