@@ -21,7 +21,7 @@ def measure(
     space: Annotated[str | None, typer.Option(help="A space's name, or a YAML file with a `space` section.")] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="A runtime (onnxruntime, torch, ...), cortex-m4 and the like, or a device of --config."),
+        typer.Option(help="A runtime (onnxruntime, litert ...), cortex-m4, ethos-u55-128, or a device of --config."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Take space and device from this config.")] = None,
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
@@ -74,7 +74,9 @@ def measure(
         if bundle is None or output is None:
             missing = "--bundle" if bundle is None else "--output"
             raise UserError("--import needs the bundle that was measured, and a table to write", key=missing)
-        _import(results, bundle, output, device, replace=replace, json=json)
+        from ofa.commands.bundles import import_results
+
+        import_results(results, bundle, output, device, replace=replace, json=json)
         return
     if device is not None and device in COUNTED:
         from ofa.commands.counted import count
@@ -118,7 +120,9 @@ def measure(
         if output is not None:
             hint = "Give -o when the results are back: --import results.json --bundle out.zip -o TABLE.json"
             raise UserError("nothing is measured yet when a bundle is written", key="--output", hint=hint)
-        _write_bundle(measured_space, settings, bundle, seed, replace=replace, json=json)
+        from ofa.commands.bundles import write_bundle
+
+        write_bundle(measured_space, settings, bundle, seed, replace=replace, json=json)
         return
     if output is None:
         raise UserError("a table to write is needed", key="--output", hint="Give -o TABLE.json, or --bundle out.zip")
@@ -128,38 +132,7 @@ def measure(
     if json:
         emit(summary(table) | {"table": str(output)})
     else:
-        _print(table, measured_space, output)
-
-
-def _write_bundle(
-    space: SearchSpace, settings: DeviceSettings, path: Path, seed: int, *, replace: bool, json: bool
-) -> None:
-    from latency_tables.remote.bundle import write_bundle
-
-    bundle = write_bundle(space, settings, path=path, seed=seed, replace=replace)
-    manifest, roles = bundle.manifest, [item.role for item in bundle.manifest.items]
-    facts = manifest.model_dump(mode="json", by_alias=True, include={"space", "runtime", "precision", "seed"})
-    facts |= {"num_operators": roles.count("operator"), "num_networks": roles.count("network")}
-    facts |= {"bundle": str(path), "manifest_sha256": bundle.sha256, "num_bytes": path.stat().st_size}
-    if json:
-        emit(facts)
-        return
-    print(
-        f"{path}: {facts['num_operators']} operators and {facts['num_networks']} networks of {space.name}, compiled by "
-        f"{manifest.runtime.name} {manifest.runtime.version}, {facts['num_bytes'] / 1e6:.1f} MB"
-    )
-    print(f"  on the device: unpack it and run `python runner.py`, or run `python {path.name}`; its README says more")
-    print(f"  then here: ofa measure --import results.json --bundle {path} -o TABLE.json")
-
-
-def _import(results: list[Path], bundle: Path, output: Path, device: str | None, *, replace: bool, json: bool) -> None:
-    from latency_tables.remote.table import import_results
-
-    table = import_results(results, bundle, path=output, name=device, replace=replace)
-    if json:
-        emit(summary(table) | {"table": str(output)})
-    else:
-        _print(table, table.measured_space(), output)
+        print_table(table, measured_space, output)
 
 
 def summary(table: LatencyTable) -> dict[str, Any]:
@@ -171,6 +144,7 @@ def summary(table: LatencyTable) -> dict[str, Any]:
 def _inputs(
     space: str | None, device: str | None, config: Path | None, num_classes: int, in_channels: int
 ) -> tuple[DeviceSettings, SearchSpace]:
+    from latency_tables.counted import COUNTED
     from latency_tables.runtimes import RUNTIMES
     from latency_tables.settings import DeviceSettings
     from ofa.config import load_config, space_of
@@ -193,12 +167,13 @@ def _inputs(
             return devices[name], config_space(loaded)
     if space is None or device is None:
         raise UserError("--space and --device are needed, or a --config that has them")
-    RUNTIMES.get(device, key="--device")
+    if device not in RUNTIMES:
+        raise unknown_name("device", device, [*RUNTIMES.names(), *COUNTED.names()], key="--device")
     settings = parse_settings(DeviceSettings, {"name": device, "runtime": device})
     return settings, space_of(space, num_classes, in_channels)
 
 
-def _print(table: LatencyTable, space: SearchSpace, path: Path) -> None:
+def print_table(table: LatencyTable, space: SearchSpace, path: Path) -> None:
     from rich.console import Console
 
     from latency_tables.conformal import interval
