@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 
+from latency_tables.remote.runner import cpu_model
 from latency_tables.runtimes.base import Runtime
 from search_spaces.common.settings import Settings
 
@@ -43,15 +43,3 @@ def fingerprint(runtime: Runtime, *, threads: int, contention: int = 0) -> Devic
         precision=runtime.precision,
         contention=contention,
     )
-
-
-def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name; on Linux with family, model and stepping, as virtual machines often hide the name."""
-    fields: dict[str, str] = {}
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().split("\n\n")[0].splitlines():
-            key, _, value = line.partition(":")
-            fields[key.strip()] = value.strip()
-    name = fields.get("model name") or platform.processor() or platform.machine() or "unknown"
-    numbers = [f"{key} {fields[key]}" for key in ("cpu family", "model", "stepping") if key in fields]
-    return f"{name} ({', '.join(numbers)})" if numbers else name

@@ -91,7 +91,7 @@ def measure_items(
     ):
         prepare = _Preparer(runtime, items, device.threads, Path(folder))
         others = OtherWork(device.max_other_load, device.patience_s, own_seconds)
-        sentinels = {key: prepare(key) for key in _sentinels(operators)}
+        sentinels = {key: prepare(key) for key in choose_sentinels(operators)}
         for batch in _batches(items, device.memory_mb * 2**20, seed):
             for plan in plans(device, deadline=deadline):
                 samples = ledger.samples
@@ -137,7 +137,7 @@ class _Preparer:
         return runtime.load(artifact, item.input_shape, threads=self._threads)
 
 
-def _sentinels(operators: Mapping[str, Item]) -> list[str]:
+def choose_sentinels(operators: Mapping[str, Item]) -> list[str]:
     """Three operators, from a middling one to the largest, whose times tell how fast the machine is."""
     by_size = sorted((key for key in operators if key != EMPTY_CALL), key=lambda key: (operators[key].macs, key))
     return [by_size[int(share * (len(by_size) - 1))] for share in (0.5, 0.8, 1.0)] if by_size else []

@@ -86,7 +86,10 @@ class ListedTable(Settings):
     @property
     def origin(self) -> dict[str, Any]:
         """What is told of it where a measured table's error is told, JSON-able."""
-        return self.model_dump(mode="json", include={"device", "note", "licence", "source", "provenance"})
+        told = self.model_dump(mode="json", include={"device", "note", "licence", "source", "provenance"})
+        checked = self.checked
+        known = checked and {"num": len(checked.networks), "largest_error": checked.largest_error}
+        return told | {"metric": self.metric, "unit": self.unit, "checked": known}
 
     @property
     def graded(self) -> tuple[list[float], list[float]]:

@@ -65,11 +65,11 @@ def measure_table(
         finished = load_table(path)
         if not isinstance(finished, LatencyTable):
             raise UserError(
-                f"holds a published table of {finished.device!r}",
+                f"holds a {finished.kind} table of {finished.device!r}",
                 file=path,
                 hint="Give another file, or delete this one to measure here",
             )
-        _check_same(finished, space, here, path)
+        check_same(finished, space, here, path)
         if _same_inputs(finished, space, device, seed):
             journal_path.unlink(missing_ok=True)
             return finished
@@ -222,9 +222,15 @@ def conclude(
     )
 
 
-def _check_same(table: LatencyTable, space: SearchSpace, here: DeviceFingerprint, path: Path) -> None:
+def check_same(
+    table: LatencyTable,
+    space: SearchSpace,
+    here: DeviceFingerprint,
+    path: Path,
+    *,
+    hint: str = "Give another file, or delete this one to measure here",
+) -> None:
     """A finished table of something else is somebody's work: it is not overwritten unasked."""
-    hint = "Give another file, or delete this one to measure here"
     if table.device != here:
         raise UserError(
             f"holds a table of another device: {'; '.join(here.differences(table.device))}",

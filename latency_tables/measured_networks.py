@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +77,7 @@ def read_measured(path: Path, space: SearchSpace) -> MeasuredNetworks:
         if latency is None:
             missing += 1
             continue
-        if isinstance(latency, bool) or not isinstance(latency, (int, float)) or not 0 < latency < math.inf:
+        if isinstance(latency, bool) or not isinstance(latency, (int, float)) or not 0 < latency <= sys.float_info.max:
             raise UserError(
                 "not a latency: a positive number of ms", file=path, key=f"{where}.latency_ms", value=latency
             )

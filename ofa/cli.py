@@ -31,8 +31,8 @@ COMMANDS = (
     "report",
 )
 
-#: `ofa import NAME`: what can be brought from published once-for-all networks
-IMPORTS: tuple[str, ...] = ("checkpoint", "subnet", "table", "predictor")
+#: `ofa import NAME`: what can be brought from elsewhere, published once-for-all networks first of all
+IMPORTS: tuple[str, ...] = ("checkpoint", "subnet", "table", "costs", "predictor")
 
 
 def build_app() -> typer.Typer:
@@ -46,7 +46,10 @@ def build_app() -> typer.Typer:
     app.callback()(_options)
     for name in COMMANDS:
         app.command(name)(getattr(import_module(f"ofa.commands.{name}"), name))
-    imports = typer.Typer(help="Bring what published once-for-all networks gave you.", no_args_is_help=True)
+    imports = typer.Typer(
+        help="Bring what you have from elsewhere: published once-for-all networks, tables, numbers.",
+        no_args_is_help=True,
+    )
     for name in IMPORTS:
         imports.command(name)(getattr(import_module(f"ofa.commands.import_{name}"), f"import_{name}"))
     if IMPORTS:

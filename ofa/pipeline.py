@@ -16,7 +16,7 @@ import yaml
 
 from ofa.config import RunConfig, load_config
 from ofa.console import note
-from ofa.search.budgets import ResolvedBudget, ascending, cost_name, resolve
+from ofa.search.budgets import DEVICE_METRICS, ResolvedBudget, ascending, cost_name, metric_of, resolve
 from ofa.search.costs import EXACT, all_costs
 from ofa.search.feasibility import feasible_networks
 from search_spaces import SearchSpace, get_space
@@ -82,13 +82,19 @@ def config_space(config: RunConfig) -> SearchSpace:
 
 
 def check_devices(config: RunConfig) -> None:
-    """Every budget on latency must name a device of the config; told before anything is measured."""
+    """Every budget on latency must name a device of the config, and there is none on what a run cannot measure; told
+    before anything is measured.
+    """
     names = [device.name for device in config.devices]
     if config.search.device is not None and config.search.device not in names:
         raise unknown_name("device", config.search.device, names, key="search.device")
     for budget in config.search.parsed_budgets():
         for written in budget.constraints:
-            cost_name(written, names, default=config.search.device, key=f"search.budgets.{budget.name}.{written}")
+            key = f"search.budgets.{budget.name}.{written}"
+            if metric_of(written) in DEVICE_METRICS and metric_of(written) != "latency":
+                hint = "Search its predictor with a table: ofa search --accuracy RUN/predictor --device TABLE.json"
+                raise UserError(f"a run measures latency, not {metric_of(written)}", key=key, hint=hint)
+            cost_name(written, names, default=config.search.device, key=key)
 
 
 def check_budgets(config: RunConfig, space: SearchSpace, tables: dict[str, LatencyTable]) -> None:
@@ -121,7 +127,7 @@ def measure(config: RunConfig, space: SearchSpace, run: Path) -> dict[str, Laten
             f"[{config.name}] table of {device.name}: {errors.mape:.1%} off on {errors.num} networks it was not "
             f"fitted on, Kendall tau {_tau(errors.kendall_tau)}"
         )
-        if table.conditions.disturbed > 0.1:
+        if table.conditions.disturbed > 0.1 and device.max_other_load is None:
             note(
                 f"[{config.name}] {table.conditions.disturbed:.0%} of its samples were interrupted by other work on "
                 f"this machine: delete {run / 'tables' / device.name}.json and run again when it is quiet"

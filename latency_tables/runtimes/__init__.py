@@ -16,7 +16,7 @@ __all__ = ["RUNTIMES", "FileRuntime", "Portable", "Runtime", "get_runtime"]
 RUNTIMES: Registry[Callable[[], Runtime]] = Registry("runtime")
 
 #: runtime -> the extra of setup.cfg that brings its packages, for those that a plain install lacks
-EXTRAS: dict[str, str] = {}
+EXTRAS: dict[str, str] = {"litert": "litert", "litert_int8": "litert"}
 
 
 @RUNTIMES.register("torch")
@@ -31,6 +31,20 @@ def _onnxruntime() -> Runtime:
     from latency_tables.runtimes.onnxruntime import OnnxRuntime
 
     return OnnxRuntime()
+
+
+@RUNTIMES.register("litert")
+def _litert() -> Runtime:
+    from latency_tables.runtimes.litert import LiteRT
+
+    return LiteRT()
+
+
+@RUNTIMES.register("litert_int8")
+def _litert_int8() -> Runtime:
+    from latency_tables.runtimes.litert import LiteRTInt8
+
+    return LiteRTInt8()
 
 
 def get_runtime(name: str) -> Runtime:

@@ -1,4 +1,4 @@
-"""What `ofa measure` does for devices whose operators are counted under emulation."""
+"""What `ofa measure` does for devices that are not timed: counted under emulation, or told by their compiler."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def count(
     """`refused` are the options of timing, by name: one that was given is a `UserError`."""
     for name, value in refused.items():
         if value is not None:
-            raise UserError(f"instructions are counted, not timed: {device} takes no such option", key=name)
+            raise UserError(f"{device} is not timed here, and takes no such option", key=name)
     counted_space = _space(space, config, num_classes, in_channels)
     table = COUNTED.get(device)(counted_space, path=output, seed=seed, compiler=compiler, replace=replace)
     if json:
@@ -65,14 +65,19 @@ def _space(space: str | None, config: Path | None, num_classes: int, in_channels
 def _print(table: ListedTable, space: SearchSpace, path: Path) -> None:
     from rich.console import Console
 
+    from latency_tables.correction import prediction_errors
+    from search_spaces.common.units import format_quantity
+
     console = Console(highlight=False, soft_wrap=True)
     cost, checked = table.cost(space), table.checked
     console.print(f"{path}: {table.num_operators} operators of {table.space.name} on {table.device} ({table.note})")
-    console.print(f"  {table.provenance['compiler']}, {table.provenance['emulator']}")
-    low, high = cost.minimum()[0], cost.maximum()[0]
-    console.print(f"  networks from {low / 1e6:.4g} to {high / 1e6:.4g} million instructions")
+    console.print("  " + "; ".join(f"{name} {what}" for name, what in table.provenance.items() if len(what) < 60))
+    low, high = (format_quantity(value, table.metric) for value in (cost.minimum()[0], cost.maximum()[0]))
+    console.print(f"  networks from {low} to {high}")
     if checked is not None:
+        errors = prediction_errors(*table.graded)
+        tau = "" if errors.kendall_tau is None else f", Kendall tau {errors.kendall_tau:.3f}"
         console.print(
-            f"  {len(checked.networks)} random networks, each emulated from end to end, are predicted to "
-            f"{checked.largest_error:.4%}"
+            f"  on {len(checked.networks)} random networks that it was not made from: mean error {errors.mape:.3%}, "
+            f"largest {checked.largest_error:.3%}{tau}"
         )

@@ -11,6 +11,7 @@ from ofa.console import JsonFlag, emit, note
 
 if TYPE_CHECKING:
     from latency_tables.once_for_all.convert import Converted
+    from latency_tables.table import Table
 
 
 def import_table(
@@ -47,7 +48,7 @@ def import_table(
         where=source or "not stated",
         licence=licence or "not stated",
     )
-    _check_output(output, found, replace=replace)
+    check_output(output, found.table, replace=replace)
     found.table.save(output)
     facts = _facts(found, output)
     if json:
@@ -72,12 +73,12 @@ def _settings(space: str) -> dict[str, Any]:
     return section
 
 
-def _check_output(path: Path, found: Converted, *, replace: bool) -> None:
+def check_output(path: Path, table: Table, *, replace: bool) -> None:
     """Another table may be somebody's work of hours."""
     from latency_tables.table import load_table
     from search_spaces.common.errors import UserError
 
-    if path.exists() and not replace and load_table(path).model_dump() != found.table.model_dump():
+    if path.exists() and not replace and load_table(path).model_dump() != table.model_dump():
         raise UserError("holds another table", file=path, hint="Give another file, or --replace")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def measure(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write (JSON).")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The table to write (JSON).")] = None,
     space: Annotated[str | None, typer.Option(help="A space's name, or a YAML file with a `space` section.")] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="A runtime (torch, onnxruntime), cortex-m4 and the like, or a device of --config."),
+        typer.Option(help="A runtime (onnxruntime, litert ...), cortex-m4, ethos-u55-128, or a device of --config."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Take space and device from this config.")] = None,
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
@@ -42,6 +43,14 @@ def measure(
         list[Path] | None, typer.Option(help="The journal of another interrupted measurement; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Picks the networks that the table is graded on.")] = 0,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Measure on another device: write this zip file for it; with --import, the one it ran."),
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option("--import", metavar="results.json", help="What the device wrote; again for further runs of it."),
+    ] = None,
     compiler: Annotated[
         str | None, typer.Option(help="Of a microcontroller's kernels: zig (the default) or gcc.")
     ] = None,
@@ -50,14 +59,32 @@ def measure(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Measure every operator of a space on this machine; interrupted, the same command goes on where it was."""
-    from latency_tables.counted import COUNTED
+    """Measure every operator of a space on this machine; interrupted, the same command goes on where it was.
 
+    For a device that cannot run this: --bundle out.zip writes what it needs; `python runner.py` there measures; and
+    --import results.json --bundle out.zip makes the table. See docs/remote_devices.md.
+    """
+    from latency_tables.counted import COUNTED
+    from search_spaces.common.errors import UserError
+
+    if results:
+        wrong = {"--space": space, "--config": config, "--threads": threads, "--rounds": rounds, "--merge": merge}
+        if given := [name for name, value in wrong.items() if value is not None]:
+            raise UserError("the bundle says that already, it is not for --import", key=given[0])
+        if bundle is None or output is None:
+            missing = "--bundle" if bundle is None else "--output"
+            raise UserError("--import needs the bundle that was measured, and a table to write", key=missing)
+        from ofa.commands.bundles import import_results
+
+        import_results(results, bundle, output, device, replace=replace, json=json)
+        return
     if device is not None and device in COUNTED:
         from ofa.commands.counted import count
 
         timing = {"--threads": threads, "--contention": contention, "--rounds": rounds, "--precision": precision}
         grading = {"--budget": budget, "--fit-networks": fit_networks, "--holdout": holdout, "--merge": merge or None}
+        if output is None:
+            raise UserError("a table to write is needed", key="--output", hint="Give -o TABLE.json")
         count(
             device,
             space,
@@ -68,12 +95,10 @@ def measure(
             seed=seed,
             compiler=compiler or "zig",
             replace=replace,
-            refused={**timing, **grading, "--max-other-load": max_other_load},
+            refused={**timing, **grading, "--max-other-load": max_other_load, "--bundle": bundle},
             json=json,
         )
         return
-    from latency_tables.measure import measure_table
-
     settings, measured_space = _inputs(space, device, config, num_classes, in_channels)
     wishes = {
         "threads": threads,
@@ -89,11 +114,25 @@ def measure(
     if max_other_load == 1:
         wishes["max_other_load"] = None
     settings = settings.model_copy(update=wishes)
+    if bundle is not None:
+        if merge:
+            raise UserError("a bundle is no measurement that another could be merged into", key="--merge")
+        if output is not None:
+            hint = "Give -o when the results are back: --import results.json --bundle out.zip -o TABLE.json"
+            raise UserError("nothing is measured yet when a bundle is written", key="--output", hint=hint)
+        from ofa.commands.bundles import write_bundle
+
+        write_bundle(measured_space, settings, bundle, seed, replace=replace, json=json)
+        return
+    if output is None:
+        raise UserError("a table to write is needed", key="--output", hint="Give -o TABLE.json, or --bundle out.zip")
+    from latency_tables.measure import measure_table
+
     table = measure_table(measured_space, settings, path=output, seed=seed, replace=replace, merge=merge or ())
     if json:
         emit(summary(table) | {"table": str(output)})
     else:
-        _print(table, measured_space, output)
+        print_table(table, measured_space, output)
 
 
 def summary(table: LatencyTable) -> dict[str, Any]:
@@ -105,6 +144,7 @@ def summary(table: LatencyTable) -> dict[str, Any]:
 def _inputs(
     space: str | None, device: str | None, config: Path | None, num_classes: int, in_channels: int
 ) -> tuple[DeviceSettings, SearchSpace]:
+    from latency_tables.counted import COUNTED
     from latency_tables.runtimes import RUNTIMES
     from latency_tables.settings import DeviceSettings
     from ofa.config import load_config, space_of
@@ -127,13 +167,17 @@ def _inputs(
             return devices[name], config_space(loaded)
     if space is None or device is None:
         raise UserError("--space and --device are needed, or a --config that has them")
-    RUNTIMES.get(device, key="--device")
+    if device not in RUNTIMES:
+        raise unknown_name("device", device, [*RUNTIMES.names(), *COUNTED.names()], key="--device")
     settings = parse_settings(DeviceSettings, {"name": device, "runtime": device})
     return settings, space_of(space, num_classes, in_channels)
 
 
-def _print(table: LatencyTable, space: SearchSpace, path: Path) -> None:
+def print_table(table: LatencyTable, space: SearchSpace, path: Path) -> None:
     from rich.console import Console
+
+    from latency_tables.conformal import interval
+    from search_spaces.common.errors import UserError
 
     cost, heldout = table.cost(space), table.heldout
     console = Console(highlight=False, soft_wrap=True)
@@ -148,7 +192,12 @@ def _print(table: LatencyTable, space: SearchSpace, path: Path) -> None:
         f"  on {heldout.num} random networks it was not fitted on: mean error {heldout.mape:.1%}, "
         f"{heldout.share_within_10:.0%} within 10 %{tau}"
     )
-    if table.conditions.disturbed > 0.1:
+    with suppress(UserError):  # graded on too few networks
+        bounds = interval(*table.graded, 0.95)
+        console.print(f"  95 % of networks take {bounds.low - 1:+.1%} to {bounds.high - 1:+.1%} of what it predicts")
+    if table.conditions.disturbed and table.settings.max_other_load is not None:
+        console.print(f"  {table.conditions.disturbed:.1%} of the samples were disturbed and taken again")
+    if table.conditions.disturbed > 0.1 and table.settings.max_other_load is None:
         console.print(
             f"  {table.conditions.disturbed:.0%} of the samples were interrupted by other work: "
             "measure again on a quieter machine for a better table"

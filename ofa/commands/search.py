@@ -17,7 +17,7 @@ def search(
     run: Annotated[Path | None, typer.Argument(help="A run folder; or give --space, --accuracy and --device.")] = None,
     limits: Annotated[
         list[str] | None,
-        typer.Option("--max", metavar="METRIC=AMOUNT", help="latency=5ms, latency@phone=30%, peak_memory=256KiB, ..."),
+        typer.Option("--max", metavar="METRIC=AMOUNT", help="latency=5ms, energy@phone=30%, peak_memory=256KiB, ..."),
     ] = None,
     space: Annotated[
         str | None, typer.Option(help="A space's name, or a config file; left out: the predictor's.")
@@ -26,7 +26,8 @@ def search(
         Path | None, typer.Option(help="The folder of an accuracy predictor: RUN/predictor, or an imported one.")
     ] = None,
     device: Annotated[
-        list[str] | None, typer.Option(help="Latency tables: TABLE.json[,TABLE.json], or shipped ones: samsung_note10.")
+        list[str] | None,
+        typer.Option(help="Tables of devices: TABLE.json[,TABLE.json], or shipped ones: samsung_note10."),
     ] = None,
     num: Annotated[int, typer.Option("-n", "--num", min=1, help="Candidates to keep.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of a search without a run.")] = 0,

@@ -23,6 +23,7 @@ def validate(
 
     Drift, and the error then and now. Exit code 1: what the table claims does not hold any more.
     """
+    from latency_tables.listed import ListedTable
     from latency_tables.shipped import find_table
     from latency_tables.table import LatencyTable, load_table
     from latency_tables.validate import validate_table
@@ -32,9 +33,11 @@ def validate(
     loaded = load_table(path)
     if not isinstance(loaded, LatencyTable):
         hint = f"Its source: {loaded.source.title} ({loaded.source.where})"
-        raise UserError(
-            f"this table of {loaded.device} cannot be validated: it was {loaded.note}", file=path, hint=hint
-        )
+        what = f"this table of {loaded.device} cannot be validated: it was {loaded.note}"
+        if isinstance(loaded, ListedTable):
+            what = f"this table of {loaded.device} cannot be validated: its numbers were given, and there is no device "
+            what += f"here that could tell the {loaded.metric} again ({loaded.note})"
+        raise UserError(what, file=path, hint=hint)
     result = validate_table(loaded, file=table, rounds=rounds, seed=seed)
     if json:
         emit(

@@ -63,7 +63,7 @@ def records_section(report: Report) -> Markup | None:
     records = report["records"]
     if not records:
         return None
-    devices = list(report["devices"])
+    devices = [name for name, device in report["devices"].items() if device["metric"] == "latency"]
     head = [
         "subnet",
         "origin",

@@ -28,11 +28,15 @@ def tables_section(report: Report) -> Markup | None:
     )
     return tag(
         "section",
-        tag("h2", "Can the latency tables be trusted?"),
+        tag("h2", f"Can the {'latency ' if _only_latencies(devices) else ''}tables be trusted?"),
         tag("p", intro, class_="note") if measured else None,
         parts,
         id="tables",
     )
+
+
+def _only_latencies(devices: Report) -> bool:
+    return all(device["metric"] == "latency" for device in devices.values())
 
 
 def predictor_section(report: Report) -> Markup | None:
@@ -140,22 +144,32 @@ def _published_table(name: str, device: Report) -> Markup:
     """A table without a certificate: what is known is who says so."""
     published = device["published"]
     facts = [
-        ("error", f"not known: {published['note']}"),
+        ("error", _error(published)),
+        ("metric", device["metric"]),
         ("device", published["device"]),
         ("operators", str(device["num_operators"])),
         *_range(device),
         ("what", published["source"]["title"]),
         ("from", published["source"]["where"]),
         ("licence", published["licence"]),
+        *published.get("provenance", {}).items(),
     ]
     return join(tag("h3", name), _facts(facts))
 
 
 def _range(device: Report) -> list[tuple[str, str]]:
-    if device["range_ms"] is None:
+    if device["range"] is None:
         return []
-    low, high = device["range_ms"]
-    return [("range of the space", f"{text.milliseconds(low)} to {text.milliseconds(high)}")]
+    low, high = device["range"]
+    return [("range of the space", f"{text.cost(low, device['metric'])} to {text.cost(high, device['metric'])}")]
+
+
+def _error(published: Report) -> str:
+    """What is known of the error of a table that was not measured here."""
+    checked = published.get("checked")
+    if checked is None:
+        return f"not known: {published['note']}"
+    return f"at most {text.share(checked['largest_error'], 2)} on {checked['num']} whole networks: {published['note']}"
 
 
 def _facts(facts: list[tuple[str, str]]) -> Markup:

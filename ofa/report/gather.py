@@ -29,7 +29,8 @@ def gather(run: Path) -> dict[str, Any]:
     Accuracies are shares in 0..1, latencies ms, `peak_memory` and `flash` bytes. Raises `UserError` as `read_sources`.
     """
     found = read_sources(run)
-    latencies = {} if found.space is None else {name: table.cost(found.space) for name, table in found.tables.items()}
+    told = {} if found.space is None else {name: table.cost(found.space) for name, table in found.tables.items()}
+    latencies = {name: cost for name, cost in told.items() if cost.metric == "latency"}
     return {
         "schema": SCHEMA,
         "name": str(found.config.get("name", Path(run).name)),
@@ -42,7 +43,7 @@ def gather(run: Path) -> dict[str, Any]:
         },
         "data": _data(found),
         "space": _space(found),
-        "devices": {name: _device(found, name, latencies.get(name)) for name in found.tables},
+        "devices": {name: _device(found, name, told.get(name)) for name in found.tables},
         "training": _training(found),
         "records": _records(found, latencies),
         "predictor": _predictor(found),
@@ -98,11 +99,16 @@ def _space(found: Sources) -> dict[str, Any] | None:
 
 
 def _device(found: Sources, name: str, cost: CostTable | None) -> dict[str, Any]:
-    """What a table says of itself: how it was measured and its error, or (`published`) who published it."""
+    """What a table says of itself: how it was measured and its error, or (`published`) who published or gave it.
+
+    `range` is in `unit`; `range_ms` is the same of a latency, and None of any other metric.
+    """
     table = found.tables[name]
-    range_ms = None if cost is None else [cost.minimum()[0], cost.maximum()[0]]
+    ends = None if cost is None else [cost.minimum()[0], cost.maximum()[0]]
+    range_ms = ends if table.metric == "latency" else None
+    told = {"metric": table.metric, "unit": table.unit, "range": ends, "range_ms": range_ms}
     if not isinstance(table, LatencyTable):
-        return {"published": table.origin, "num_operators": table.num_operators, "range_ms": range_ms}
+        return {"published": table.origin, "num_operators": table.num_operators, **told}
     heldout = table.heldout
     return {
         "published": None,
@@ -111,7 +117,7 @@ def _device(found: Sources, name: str, cost: CostTable | None) -> dict[str, Any]
         "num_operators": len(table.entries),
         "correction": table.correction.model_dump(mode="json"),
         "conditions": table.conditions.model_dump(mode="json"),
-        "range_ms": range_ms,
+        **told,
         "heldout": {
             "mape": heldout.mape,
             "share_within_10": heldout.within_10,

@@ -58,7 +58,8 @@ def winners_section(report: Report) -> Markup | None:
 
 def tradeoff_section(report: Report) -> Markup | None:
     """One chart per device; the first is that of the budgets."""
-    devices = [name for name in report["devices"] if report["records"] or f"latency@{name}" in report["fronts"]]
+    timed = [name for name, device in report["devices"].items() if device["metric"] == "latency"]
+    devices = [name for name in timed if report["records"] or f"latency@{name}" in report["fronts"]]
     if not devices:
         return None
     limited = {name.partition("@")[2] for winner in report["winners"] for name in winner["limits"] if "@" in name}

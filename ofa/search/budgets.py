@@ -118,7 +118,7 @@ def resolve(budget: Budget, costs: Mapping[str, CostTable], *, default_device: s
     texts: dict[str, str] = {}
     for written, quantity in budget.constraints.items():
         key = f"{budget.key}{written}"
-        name = cost_name(written, devices, default=default_device, key=key)
+        name = _full_name(written, costs, devices, default_device, key)
         if name not in costs:
             raise unknown_name("cost", name, costs, key=key)
         if name in limits:
@@ -129,6 +129,20 @@ def resolve(budget: Budget, costs: Mapping[str, CostTable], *, default_device: s
             raise UserError(what, key=key)
         texts[name] = budget.written[written]
     return ResolvedBudget(budget.name, limits, texts)
+
+
+def _full_name(
+    written: str, costs: Mapping[str, CostTable], devices: Sequence[str], default: str | None, key: str
+) -> str:
+    """As `cost_name`; a plain `energy` is that of the only device whose energy is known."""
+    metric = metric_of(written)
+    if device_of(written) is not None or metric not in DEVICE_METRICS or not devices:
+        return cost_name(written, devices, default=default, key=key)
+    own = [device for device in devices if f"{metric}@{device}" in costs]
+    if not own:
+        known = ", ".join(cost for cost in costs if device_of(cost) is not None)
+        raise UserError(f"no table here tells the {metric} of a device", key=key, hint=f"They tell {known}")
+    return cost_name(written, own, default=default if default in own else None, key=key)
 
 
 def ascending(budgets: Sequence[ResolvedBudget], costs: Mapping[str, CostTable]) -> list[ResolvedBudget]:

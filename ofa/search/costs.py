@@ -1,4 +1,4 @@
-"""The costs a search can limit: exact ones of the space, and latencies from the tables of devices."""
+"""The costs a search can limit: exact ones of the space, and those that tables of devices tell."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ EXACT = ("macs", "params", "peak_memory", "flash")
 def all_costs(
     space: SearchSpace, tables: Mapping[str, Table], *, dtype: str = "float32", plan: str = "naive"
 ) -> dict[str, CostTable]:
-    """Exact costs by metric, and `latency@DEVICE` for every table; `UserError` for a table of another space.
+    """Exact costs by metric, and one (`latency@DEVICE`, `energy@DEVICE`) for every table, by the names that
+    `named_tables` gives; `UserError` for a table of another space.
 
     `dtype` and memory `plan` are those of `SearchSpace.cost`.
     The slots of all of them read the same genes, so that they can be combined slot by slot.
     """
     costs = {metric: space.cost(metric, dtype, plan=plan) for metric in EXACT}
-    for device, table in tables.items():
-        costs[f"{table.metric}@{device}"] = table.cost(space)
+    for name, table in tables.items():
+        costs[cost_of(name, table)] = table.cost(space)
     return dict(zip(costs, align(list(costs.values())), strict=True))
 
 
 def run_tables(run: Path, devices: Iterable[str]) -> dict[str, LatencyTable]:
-    """Those of a run's devices that have been measured, by name. `UserError` for a published table: the winners of a
-    run are measured again, and that table's device is elsewhere.
+    """Those of a run's devices that have been measured, by name. `UserError` for a table that was published or
+    given: the winners of a run are measured again, and that table's device is elsewhere.
     """
-    from latency_tables.published import NOTE
+    from latency_tables.listed import ListedTable
     from latency_tables.table import LatencyTable, load_table
 
     tables = {}
@@ -46,25 +47,43 @@ def run_tables(run: Path, devices: Iterable[str]) -> dict[str, LatencyTable]:
         table = load_table(path)
         if not isinstance(table, LatencyTable):
             hint = f"Search with it alone: ofa search --accuracy {run / 'predictor'} --device {path}"
-            raise UserError(f"this table was {NOTE}, and a run needs one of its own device", file=path, hint=hint)
+            how = f"holds given numbers ({table.note})" if isinstance(table, ListedTable) else f"was {table.note}"
+            raise UserError(f"this table {how}, and a run needs one of its own device", file=path, hint=hint)
         tables[device] = table
     return tables
 
 
 def named_tables(paths: Iterable[Path]) -> dict[str, Table]:
-    """Tables by the name of their file, `phones/note10.json` is the device `note10`; or by the name of a shipped one.
+    """Tables by the name of their device, or, where a device has tables of several metrics, of their cost:
+    `latency@phone` and `energy@phone`.
 
-    A path that exists goes before a shipped device.
+    A table of given numbers says which device it is of; the name of any other table's file is its device:
+    `phones/note10.json` is the device `note10`. A path that exists goes before a shipped device's name. Raises
+    `UserError` for two tables of one metric of one device.
     """
+    from latency_tables.listed import ListedTable
     from latency_tables.shipped import find_table
     from latency_tables.table import load_table
 
-    tables: dict[str, Table] = {}
+    found: dict[tuple[str, str], tuple[Path, Table]] = {}
     for path in paths:
-        found = find_table(path, key="--device")
-        if found.stem in tables:
-            raise UserError(
-                "two tables have the same file name, which names the device", key="--device", value=str(path)
-            )
-        tables[found.stem] = load_table(found)
-    return tables
+        file = find_table(path, key="--device")
+        table = load_table(file)
+        place = (table.device if isinstance(table, ListedTable) else file.stem, table.metric)
+        if place in found:
+            device, metric = place
+            what = "two tables have the same file name, which names the device"
+            if any(isinstance(other, ListedTable) for other in (table, found[place][1])):
+                what = f"two tables of the {metric} of {device!r}, the other is {found[place][0]}"
+            raise UserError(what, key="--device", value=str(path))
+        found[place] = (file, table)
+    devices = [device for device, _ in found]
+    return {
+        device if devices.count(device) == 1 else f"{metric}@{device}": table
+        for (device, metric), (_, table) in found.items()
+    }
+
+
+def cost_of(name: str, table: Table) -> str:
+    """The cost that a table tells (`energy@phone`), by its name among `named_tables`."""
+    return name if name.startswith(f"{table.metric}@") else f"{table.metric}@{name}"

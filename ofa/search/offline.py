@@ -15,7 +15,7 @@ from ofa.config import space_of
 from ofa.console import note
 from ofa.search.budgets import parse_max, resolve
 from ofa.search.confidence import Bounds, Kept, search_with_confidence, tables_here
-from ofa.search.costs import all_costs, named_tables
+from ofa.search.costs import all_costs, cost_of, named_tables
 from ofa.search.facts import contributions
 from ofa.search.run import search
 from ofa.search.settings import SearchSettings
@@ -61,7 +61,7 @@ def search_offline(
         ranked = search(searched, predict, costs, [resolved], settings, seed=seed)[budget.name]
         found = Kept(np.arange(len(ranked.population)), {}, 0)
     else:
-        told = {f"{table.metric}@{name}": table for name, table in devices.items()}
+        told = {cost_of(name, table): table for name, table in devices.items()}
         bounds = Bounds.of(resolved, told, check_confidence(confidence, key="--confidence"))
         here = tables_here({name: told[name] for name in resolved.limits if name in told})
         ranked, found = search_with_confidence(searched, predict, costs, resolved, settings, bounds, here, seed=seed)

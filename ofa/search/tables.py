@@ -61,10 +61,17 @@ def print_candidates(facts: Mapping[str, Any], *, explain: bool = False) -> None
         console.print(f"{published['file']}: {published['note']}; no interval is known", highlight=False)
     for device, about in facts["devices"].items():
         if about["published"] is not None:
-            console.print(f"{device}: {about['published']['note']}; its error is not known", highlight=False)
+            console.print(f"{device}: {about['published']['note']}; {_error(about['published'])}", highlight=False)
     if explain:
         limited = {name: facts["contributions"][name] for name in limits}
         print_contributions(facts["candidates"][0]["key"], limited)
+
+
+def _error(origin: Mapping[str, Any]) -> str:
+    """What is known of the error of a table that was not measured here."""
+    if (checked := origin.get("checked")) is None:
+        return "its error is not known"
+    return f"largest error on {checked['num']} whole networks {checked['largest_error']:.2%}"
 
 
 def print_contributions(title: str, costs: Mapping[str, list[dict[str, Any]]]) -> None:

@@ -16,6 +16,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,22 @@ _TORN = re.compile(rb"[\x20-\x7e]*\x00*")
 
 def write_bytes(path: Path | str, data: bytes) -> None:
     """Replace `path` by `data` atomically. Raises `UserError` when the disk is full or the folder not writable."""
+    with atomic_file(path) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[BufferedRandom]:
+    """A stream whose content takes the place of `path` when the block ends well, and vanishes otherwise.
+
+    Raises `UserError` when the disk is full or the folder not writable.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as stream:
-            stream.write(data)
+        with open(temporary, "w+b") as stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)

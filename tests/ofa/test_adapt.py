@@ -119,7 +119,7 @@ def test_networks_without_a_latency_are_left_out(ofa: Any, networks: Path, tmp_p
     assert "predicted from 7 networks" in answer.out
 
 
-@pytest.mark.parametrize("value", [float("nan"), -1.0, 0, float("inf"), "fast", True])
+@pytest.mark.parametrize("value", [float("nan"), -1.0, 0, float("inf"), 10**400, "fast", True])
 def test_latencies_that_are_none(refused: Any, networks: Path, tmp_path: Path, value: Any) -> None:
     given = damaged(networks, latency_ms=value)
     message = refused("adapt", *SPACE, "--measured", given, "--device", "gpu", "-o", tmp_path / "gpu.json")

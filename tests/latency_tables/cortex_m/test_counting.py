@@ -47,7 +47,7 @@ def test_transformers_add_up_too(m4: Firmware) -> None:
 def test_every_core_counts(space: SearchSpace) -> None:
     (program,) = programs(space, 1)
     counts = {name: Counter(build_firmware(core)).whole(program) for name, core in CORES.items()}
-    assert list(counts) == COUNTED.names()
+    assert list(counts) == [name for name in COUNTED.names() if name.startswith("cortex")]
     assert all(counts["cortex-m3"] > 1.2 * count for name, count in counts.items() if name != "cortex-m3"), counts
 
 

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from latency_tables.identity import SpaceIdentity
+from latency_tables.listed import CheckedNetwork, ListedTable, WholeNetworks
 from latency_tables.published import PublishedTable
 from ofa.report import text
 from ofa.report.report import write_report
@@ -138,6 +139,38 @@ def test_grades_curves_splits_and_the_command(written: tuple[dict[str, Any], str
         assert split["sha256"][:16] in page.text
     assert report["reproduce"]["command"] in page.text and "bootstrap" in page.text
     assert "opened 2 times for 2 networks" in page.text
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit", "value", "told"),
+    [("energy", "mJ", 0.25, " mJ to "), ("instructions", "instructions", 40_000.0, " kinstructions to ")],
+)
+def test_given_numbers_are_never_milliseconds(run, metric: str, unit: str, value: float, told: str) -> None:
+    network = run.space.decode(run.space.largest())[0]
+    predicted = value * len(run.space.network(network))
+    checked = {"architecture": network.to_json(), "predicted": predicted, "observed": predicted / 1.02}
+    table = ListedTable(
+        metric=metric,
+        unit=unit,
+        device="board",
+        note="taken from a <power> meter",
+        licence="CC0",
+        source={"title": "Invented", "where": "a test", "files": {}},
+        provenance={"meter": "INA226"},
+        space=SpaceIdentity.of(run.space),
+        entries=dict.fromkeys(run.space.operators(), value),
+        checked=WholeNetworks.of([CheckedNetwork.model_validate(checked)]),
+    )
+    table.save(run.folder / "tables" / "here.json")
+    device = write_report(run.folder)["devices"]["here"]
+    assert (device["metric"], device["unit"], device["range_ms"]) == (metric, unit, None)
+    assert device["range"][1] == pytest.approx(predicted) and device["published"]["provenance"] == {"meter": "INA226"}
+    page = Page((run.folder / "report.html").read_text())
+    section = page.text[page.text.index("Can the tables be trusted?") :]
+    section = section[: section.index("Can the accuracy predictor")]
+    assert "at most 2.00 % on 1 whole networks: taken from a <power> meter" in section
+    assert told in section and " ms" not in section and "INA226" in section
+    assert "Accuracy against latency" not in page.text
 
 
 def test_a_published_table_has_no_error_figure(run) -> None:

@@ -1,0 +1,195 @@
+"""The bundle: a zip file of compiled operators and networks, what to do with them, and a program that does it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import BufferedRandom
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from latency_tables.identity import SpaceIdentity
+from latency_tables.items import EMPTY_CALL, Item, choose_sentinels, network_items, operator_items
+from latency_tables.networks import ProbeNetworks, choose_networks
+from latency_tables.remote import runner
+from latency_tables.remote.manifest import FILE, BundleItem, BundleRuntime, Manifest
+from latency_tables.remote.readme import readme
+from latency_tables.runtimes import Portable, Runtime, get_runtime
+from latency_tables.settings import DeviceSettings
+from search_spaces import SearchSpace
+from search_spaces.common.errors import UserError, in_file
+from search_spaces.common.files import atomic_file, file_digest
+from search_spaces.common.progress import progress_bar
+from search_spaces.common.settings import parse_settings
+
+_MAIN = "import sys\n\nfrom runner import main\n\nsys.exit(main())\n"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read and found sound: every artifact is what the manifest says, and of the space's networks."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+    """Of the manifest's bytes: what results refer to."""
+    space: SearchSpace
+    probes: ProbeNetworks
+
+
+def write_bundle(
+    space: SearchSpace, device: DeviceSettings, *, path: Path, seed: int = 0, replace: bool = False
+) -> Bundle:
+    """Compile every operator of `space`, the empty call and whole networks for `device.runtime`, and write `path`.
+
+    The same inputs give the same bytes; `path` is written whole or not at all. Raises `UserError` for a runtime whose
+    networks are no files, and if `path` holds anything else, unless `replace`: results that were measured with another
+    bundle would be lost with it.
+    """
+    runtime, portable = _portable(device.runtime)
+    if device.contention:
+        raise UserError("a bundle's runner starts no busy processes", key="contention", value=device.contention)
+    probes = choose_networks(space, num_fit=device.fit_networks, num_heldout=device.holdout, seed=seed)
+    architectures = [*probes.fit, *probes.heldout]
+    operators, networks = operator_items(space), network_items(space, architectures)
+    group_size = int(np.median([len(space.network(architecture)) for architecture in architectures]))
+
+    with atomic_file(path) as stream:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # stored: no compressor decides the bytes
+            items = list(_add_artifacts(archive, portable, operators, networks))
+            manifest = Manifest.of(
+                space=SpaceIdentity.of(space),
+                runtime=BundleRuntime(name=runtime.name, version=runtime.version, suffix=portable.suffix),
+                precision=runtime.precision,
+                settings=device,
+                seed=seed,
+                group_size=group_size,
+                sentinels=choose_sentinels(operators),
+                items=items,
+            )
+            content = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1).encode() + b"\n"
+            _add(archive, FILE, content)
+            _add(archive, "runner.py", Path(runner.__file__).read_bytes())
+            _add(archive, "__main__.py", _MAIN.encode())
+            _add(archive, "README.txt", readme(manifest).encode())
+        if path.exists() and not replace and file_digest(path) != _digest_of(stream):
+            raise UserError(
+                "holds another file",
+                file=path,
+                hint="Results measured with another bundle fit that one alone. Give another file, or --replace",
+            )
+    return Bundle(path, manifest, hashlib.sha256(content).hexdigest(), space, probes)
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read and check a bundle. Raises `UserError` for a file that is none, is damaged, or was changed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read(FILE)
+            with in_file(path):
+                manifest = parse_settings(Manifest, _json(content), prefix=FILE)
+                for item in manifest.items:
+                    _check_artifact(archive, item)
+    except FileNotFoundError:
+        raise UserError("no such bundle", file=path) from None
+    except OSError as error:
+        raise UserError(f"this bundle cannot be read: {error.strerror or error}", file=path) from error
+    except KeyError as error:
+        raise UserError(f"not a bundle, or not all of it: {error.args[0]}", file=path) from None
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
+        raise UserError(f"not a bundle, or damaged: {error}", file=path) from None
+    with in_file(path):
+        space = manifest.space.space(file=path)
+        settings = manifest.settings
+        probes = choose_networks(space, num_fit=settings.fit_networks, num_heldout=settings.holdout, seed=manifest.seed)
+        _check_items(manifest, space, probes)
+    return Bundle(path, manifest, hashlib.sha256(content).hexdigest(), space, probes)
+
+
+def _portable(name: str) -> tuple[Runtime, Portable]:
+    runtime = get_runtime(name)
+    if not isinstance(runtime, Portable):
+        raise UserError(
+            "the networks of this runtime are no files that another device could run",
+            key="runtime",
+            value=name,
+            hint="Use another, for example onnxruntime",
+        )
+    return runtime, runtime
+
+
+def _add_artifacts(
+    archive: zipfile.ZipFile, portable: Portable, operators: Mapping[str, Item], networks: Mapping[str, Item]
+) -> Iterator[BundleItem]:
+    everything = {**operators, **networks}
+    with progress_bar("compiling", len(everything)) as advance:
+        for index, (key, item) in enumerate(everything.items()):
+            with torch.random.fork_rng(devices=[]):  # the weights are the same in every bundle, and nothing else moves
+                torch.manual_seed(index)
+                content = portable.compile(item.build(), item.input_shape)
+            folder = "networks" if key in networks else "operators"
+            name = f"{folder}/{index:04d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', key)[:80]}{portable.suffix}"
+            _add(archive, name, content)
+            yield BundleItem(
+                role="empty" if key == EMPTY_CALL else "network" if key in networks else "operator",
+                key=key,
+                file=name,
+                sha256=hashlib.sha256(content).hexdigest(),
+                input_shape=item.input_shape,
+                num_bytes=float(item.num_bytes),
+            )
+            advance()
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """With a fixed date, system and mode."""
+    info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    info.create_system, info.external_attr = 3, 0o644 << 16
+    archive.writestr(info, content)
+
+
+def _digest_of(stream: BufferedRandom) -> str:
+    stream.flush()
+    stream.seek(0)
+    return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"not valid JSON ({error})", key=FILE) from None
+
+
+def _check_artifact(archive: zipfile.ZipFile, item: BundleItem) -> None:
+    found = hashlib.sha256(archive.read(item.file)).hexdigest()
+    if found != item.sha256:
+        hint = f"The manifest says sha256 {item.sha256}. Make the bundle again, or take the one that was measured"
+        raise UserError(f"this model of {item.key!r} was changed", key=item.file, value=found, hint=hint)
+
+
+def _check_items(manifest: Manifest, space: SearchSpace, probes: ProbeNetworks) -> None:
+    """The manifest names exactly what a table of its space needs."""
+    if space.fingerprint != manifest.space.fingerprint:
+        what = f"the space described has the fingerprint {space.fingerprint}"
+        raise UserError(what, key=f"{FILE}: space.fingerprint", value=manifest.space.fingerprint)
+    if strange := sorted(set(manifest.sentinels) - set(space.operators())):
+        raise UserError(f"{strange[0]!r} is no operator", key=f"{FILE}: sentinels")
+    wanted = {**operator_items(space), **network_items(space, [*probes.fit, *probes.heldout])}
+    keys = [item.key for item in manifest.items]
+    for problem, some in (
+        ("is not in this bundle", sorted(set(wanted) - set(keys))),
+        ("is nothing that a table of this space needs", sorted(set(keys) - set(wanted))),
+        ("is there twice", sorted({key for key in keys if keys.count(key) > 1})),
+    ):
+        if some:
+            more = f", and {len(some) - 1} more" if len(some) > 1 else ""
+            raise UserError(f"{some[0]!r} {problem}{more}", key=f"{FILE}: items")
