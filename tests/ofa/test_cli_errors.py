@@ -232,7 +232,7 @@ def test_pickles_in_data_are_never_opened(refused: Any, tiny: Path, tmp_path: Pa
         ("measure -o FOLDER/t.json --space foo --device torch", "--space: unknown search space 'foo'"),
         (
             "measure -o FOLDER/t.json --space ofa_mobilenet_v3 --device torh",
-            "--device: unknown runtime 'torh'. Did you mean",
+            "--device: unknown device 'torh'. Did you mean",
         ),
         ("measure -o FOLDER/t.json --config TINY --device phone", "TINY: devices: unknown device 'phone'. Known: here"),
         ("run TINY --runs TINY", "TINY/tiny: cannot be written: Not a directory"),

@@ -133,7 +133,7 @@ def test_the_command_makes_the_table(tmp_path: Path) -> None:
     code, out, err = ofa(*words)
     assert code == 0, err
     assert "operators of mobilenet_v3_digits on cortex-m7 (counted under emulation, not timed)" in out
-    assert "ms" not in out.split() and "each emulated from end to end, are predicted to 0.0000%" in out
+    assert "ms" not in out.split() and "mean error 0.000%, largest 0.000%" in out
     told = json.loads(ofa(*words, "--json")[1])
     assert told["metric"] == "instructions" and told["checked"] == {"largest_error": 0.0} and "entries" not in told
 
@@ -141,9 +141,9 @@ def test_the_command_makes_the_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--device", "cortex-m4", "--rounds", "3"), "--rounds: instructions are counted, not timed"),
+        (("--device", "cortex-m4", "--rounds", "3"), "--rounds: cortex-m4 is not timed here, and takes no such option"),
         (("--device", "cortex-m4", "--compiler", "icc"), "unknown compiler 'icc'"),
-        (("--device", "cortex-m44"), "unknown runtime 'cortex-m44'"),
+        (("--device", "cortex-m44"), "unknown device 'cortex-m44'. Did you mean 'cortex-m4'?"),
     ],
 )
 def test_mistakes_are_told(words: tuple[str, ...], told: str, tmp_path: Path) -> None:
