@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
@@ -23,6 +23,7 @@ def test_one_disturbed_network_does_not_bend_the_line() -> None:
     assert fit_line(SUMS, measured, least_ms=0.3)(SUMS) == pytest.approx(0.9 * SUMS + 0.02, rel=0.03)
 
 
+@settings(deadline=None)  # scipy is imported by the first example
 @given(st.lists(st.tuples(st.floats(0.01, 100), st.floats(0.01, 100)), max_size=8))
 def test_no_network_is_predicted_at_zero_or_less(points: list[tuple[float, float]]) -> None:
     sums, measured = [s for s, _ in points], [m for _, m in points]
