@@ -55,7 +55,7 @@ def need_runtime() -> Callable[[str], Runtime]:
 def hasty(**changes: object) -> DeviceSettings:
     """Two hasty rounds: enough for everything but accuracy."""
     settings = {"name": "here", "runtime": "onnxruntime", "rounds": 2, "instances": 2, "warmup": 1, "sample_ms": 0.01}
-    settings |= {"max_other_load": None, "pin": False}  # the tests run beside each other
+    settings |= {"fit_networks": 8, "max_other_load": None, "pin": False}  # the tests run beside each other
     return DeviceSettings.model_validate({**settings, "min_calls": 1, "retries": 0, "holdout": 20, **changes})
 
 

@@ -28,7 +28,7 @@ Device = Callable[..., DeviceSettings]
 
 def test_it_holds_all_that_a_table_needs(small: SearchSpace, bundle_file: Path) -> None:
     bundle = read_bundle(bundle_file)
-    probes = choose_networks(small, num_fit=16, num_heldout=20, seed=0)
+    probes = choose_networks(small, num_fit=8, num_heldout=20, seed=0)
     networks = [network_key(small, network) for network in (*probes.fit, *probes.heldout)]
     assert [item.key for item in bundle.manifest.items] == [EMPTY_CALL, *small.operators(), *networks]
     assert bundle.space.description == small.description and bundle.probes == probes
@@ -47,19 +47,20 @@ def test_it_holds_all_that_a_table_needs(small: SearchSpace, bundle_file: Path) 
     )
 
 
-def test_same_inputs_same_bytes(small: SearchSpace, device: Device, bundle_file: Path, tmp_path: Path) -> None:
+def test_same_inputs_same_bytes(small: SearchSpace, device: Device, tmp_path: Path) -> None:
+    tiniest, path = small.restrict(kernel=[3], depth=[1], expand=[3]), tmp_path / "again.zip"
+    write_bundle(tiniest, device(), path=path)
+    first = path.read_bytes()
     torch.manual_seed(17)
     before = torch.random.get_rng_state()
-    path = tmp_path / "again.zip"
-    write_bundle(small, device(), path=path)
-    assert path.read_bytes() == bundle_file.read_bytes()
+    write_bundle(tiniest, device(), path=path)  # the same again is nobody's loss
+    assert path.read_bytes() == first
     assert torch.equal(before, torch.random.get_rng_state())
-    write_bundle(small, device(), path=path)  # the same again is nobody's loss
     with pytest.raises(UserError, match=r"again\.zip: holds another file\. .*--replace"):
-        write_bundle(small, device(), path=path, seed=1)
-    assert path.read_bytes() == bundle_file.read_bytes() and list(tmp_path.iterdir()) == [path]
-    write_bundle(small, device(), path=path, seed=1, replace=True)
-    assert path.read_bytes() != bundle_file.read_bytes()
+        write_bundle(tiniest, device(), path=path, seed=1)
+    assert path.read_bytes() == first and list(tmp_path.iterdir()) == [path]
+    write_bundle(tiniest, device(), path=path, seed=1, replace=True)
+    assert path.read_bytes() != first
 
 
 def test_networks_that_are_no_files(small: SearchSpace, device: Device, tmp_path: Path) -> None:
