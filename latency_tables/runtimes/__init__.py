@@ -16,7 +16,7 @@ __all__ = ["RUNTIMES", "FileRuntime", "Portable", "Runtime", "get_runtime"]
 RUNTIMES: Registry[Callable[[], Runtime]] = Registry("runtime")
 
 #: runtime -> the extra of setup.cfg that brings its packages, for those that a plain install lacks
-EXTRAS: dict[str, str] = {}
+EXTRAS: dict[str, str] = {"executorch": "executorch", "executorch_int8": "executorch"}
 
 
 @RUNTIMES.register("torch")
@@ -31,6 +31,20 @@ def _onnxruntime() -> Runtime:
     from latency_tables.runtimes.onnxruntime import OnnxRuntime
 
     return OnnxRuntime()
+
+
+@RUNTIMES.register("executorch")
+def _executorch() -> Runtime:
+    from latency_tables.runtimes.executorch import ExecuTorch
+
+    return ExecuTorch()
+
+
+@RUNTIMES.register("executorch_int8")
+def _executorch_int8() -> Runtime:
+    from latency_tables.runtimes.executorch import ExecuTorchInt8
+
+    return ExecuTorchInt8()
 
 
 def get_runtime(name: str) -> Runtime:
