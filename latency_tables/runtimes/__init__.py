@@ -33,6 +33,13 @@ def _onnxruntime() -> Runtime:
     return OnnxRuntime()
 
 
+@RUNTIMES.register("onnxruntime_int8")
+def _onnxruntime_int8() -> Runtime:
+    from latency_tables.runtimes.onnxruntime import OnnxRuntimeInt8
+
+    return OnnxRuntimeInt8()
+
+
 @RUNTIMES.register("executorch")
 def _executorch() -> Runtime:
     from latency_tables.runtimes.executorch import ExecuTorch

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, single precision, all graph optimisations on, inputs and outputs bound once."""
+"""ONNX Runtime on the CPU, single precision or int8, all graph optimisations on, inputs and outputs bound once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import onnxruntime
 from torch import fx
 
 from latency_tables.onnx_graph import to_onnx
+from latency_tables.onnx_int8 import to_onnx_int8
 from search_spaces.common.errors import UserError
 
 
@@ -51,6 +52,20 @@ class OnnxRuntime:
         return _bind(session, shapes)
 
 
+class OnnxRuntimeInt8(OnnxRuntime):
+    """As `OnnxRuntime`, quantised on random input: uint8 activations, uint8 in and out; see `onnx_int8`."""
+
+    name = "onnxruntime_int8"
+    precision = "int8"
+
+    def compile(self, module: fx.GraphModule, input_shape: tuple[int, ...]) -> bytes:
+        return bytes(to_onnx_int8(module, input_shape).SerializeToString())
+
+
+#: the types of inputs and outputs that are bound
+_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
+
+
 def _session(model: bytes | str, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -64,14 +79,19 @@ def _session(model: bytes | str, threads: int) -> onnxruntime.InferenceSession:
 def _bind(session: onnxruntime.InferenceSession, shapes: Sequence[tuple[int, ...]]) -> Callable[[], object]:
     generator = np.random.default_rng(0)
     binding = session.io_binding()
-    arrays = [generator.standard_normal(shape, dtype=np.float32) for shape in shapes]
-    for argument, array in zip(session.get_inputs(), arrays, strict=True):
-        if argument.type != "tensor(float)":
-            raise UserError(f"input {argument.name!r} is of type {argument.type}, not float32")
+    arrays = []
+    for argument, shape in zip(session.get_inputs(), shapes, strict=True):
+        if argument.type not in _TYPES:
+            raise UserError(f"input {argument.name!r} is of type {argument.type}, not float32 or an 8 bit integer")
+        kind = np.dtype(_TYPES[argument.type])
+        array = generator.standard_normal(shape, dtype=np.float32)
+        if kind != np.float32:
+            array = generator.integers(np.iinfo(kind).min, np.iinfo(kind).max, shape, kind, endpoint=True)
+        arrays.append(array)
         binding.bind_cpu_input(argument.name, array)
     for result in session.get_outputs():
-        if all(isinstance(side, int) for side in result.shape):
-            value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(result.shape, np.float32)
+        if all(isinstance(side, int) for side in result.shape) and result.type in _TYPES:
+            value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(result.shape, _TYPES[result.type])
             binding.bind_ortvalue_output(result.name, value)
         else:
             binding.bind_output(result.name, "cpu")
