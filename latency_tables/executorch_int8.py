@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
@@ -22,6 +23,7 @@ from latency_tables.executorch_program import as_fed, export, to_pte
 
 _QUANTIZE = torch.ops.quantized_decomposed.quantize_per_tensor.default
 _DEQUANTIZE = torch.ops.quantized_decomposed.dequantize_per_tensor.default
+_MOVES = {torch.ops.aten.flatten.using_ints, torch.ops.aten.transpose.int, torch.ops.aten.unflatten.int}
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Grid:
         return (q.float() - self.zero_point) * self.scale
 
     @property
-    def arguments(self) -> tuple[object, ...]:
+    def arguments(self) -> tuple[Any, ...]:
         return (self.scale, self.zero_point, -128, 127, torch.int8)
 
 
@@ -62,7 +64,10 @@ def quantized_pte(module: fx.GraphModule, inputs: Sequence[Tensor]) -> bytes:
         observed = prepare_pt2e(export(network, inputs[0]), _quantizer())
         outputs = [observed(x) for x in inputs]
     graph = convert_pt2e(observed)
-    given, result = _int8_input(graph, Grid.of(*inputs)), _int8_output(graph, Grid.of(*outputs))
+    given = _int8_input(graph, Grid.of(*inputs))
+    _int8_output(graph, Grid.of(*outputs))
+    _maxima_keep_grids(graph)
+    result = _output_grid(graph, given)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     constants = {
@@ -74,11 +79,13 @@ def quantized_pte(module: fx.GraphModule, inputs: Sequence[Tensor]) -> bytes:
     return to_pte(graph, as_fed(given.quantize(inputs[0])), constants)
 
 
-class _Quantizer(XNNPACKQuantizer):  # type: ignore[misc]
+class _Quantizer(XNNPACKQuantizer):
     """Without the patterns of batch norms and transposed convolutions, of which there are none: they take seconds."""
 
     SUPPORTED_PATTERNS = [  # noqa: RUF012
-        pattern for pattern in XNNPACKQuantizer.SUPPORTED_PATTERNS if not {"bn", "transpose"} & {*pattern.name.split("_")}
+        pattern
+        for pattern in XNNPACKQuantizer.SUPPORTED_PATTERNS
+        if not {"bn", "transpose"} & set(pattern.name.split("_"))
     ]
 
 
@@ -90,11 +97,14 @@ def _int8_input(network: fx.GraphModule, grid: Grid) -> Grid:
     """Take int8: on the grid that the first operators quantise to where they do, else on `grid`."""
     graph = network.graph
     (x,) = (node for node in graph.nodes if node.op == "placeholder")
-    users = list(x.users)
+    moved = x
+    while len(moved.users) == 1 and next(iter(moved.users)).target in _MOVES:
+        moved = next(iter(moved.users))  # of the same numbers, whatever they stand for
+    users = list(moved.users)
     if users and all(node.target is _QUANTIZE and node.args[1:] == users[0].args[1:] for node in users):
-        grid = Grid(*users[0].args[1:3])
+        grid = _grid_of(users[0])
         for node in users:
-            node.replace_all_uses_with(x)
+            node.replace_all_uses_with(moved)
             graph.erase_node(node)
         return grid
     with graph.inserting_after(x):
@@ -103,14 +113,35 @@ def _int8_input(network: fx.GraphModule, grid: Grid) -> Grid:
     return grid
 
 
-def _int8_output(network: fx.GraphModule, grid: Grid) -> Grid:
+def _int8_output(network: fx.GraphModule, grid: Grid) -> None:
     """Give int8: as the last operator has it where it is quantised, else on `grid`."""
     graph = network.graph
     end = graph.output_node()
     (result,) = end.all_input_nodes
     if result.target is _DEQUANTIZE:
         end.replace_input_with(result, result.all_input_nodes[0])
-        return Grid(*result.args[1:3])
+        return
     with graph.inserting_before(end):
         end.replace_input_with(result, graph.call_function(_QUANTIZE, (result, *grid.arguments)))
-    return grid
+
+
+def _maxima_keep_grids(network: fx.GraphModule) -> None:
+    """XNNPACK picks the largest of int8 numbers as they are: a pooling's result is on the grid of what it pools."""
+    for pool in network.graph.nodes:
+        if pool.target is torch.ops.aten.max_pool2d.default and pool.args[0].target is _DEQUANTIZE:
+            grid = pool.args[0].args[1:]
+            for quantize in (node for node in pool.users if node.target is _QUANTIZE):
+                quantize.args = (pool, *grid)
+                for read in (node for node in quantize.users if node.target is _DEQUANTIZE):
+                    read.args = (quantize, *grid)
+
+
+def _output_grid(network: fx.GraphModule, given: Grid) -> Grid:
+    (result,) = network.graph.output_node().all_input_nodes
+    return _grid_of(result) if result.target is _QUANTIZE else given
+
+
+def _grid_of(quantize: fx.Node) -> Grid:
+    scale, zero_point = quantize.args[1:3]
+    assert isinstance(scale, float) and isinstance(zero_point, int)
+    return Grid(scale, zero_point)

@@ -49,7 +49,7 @@ def to_pte(graph: fx.GraphModule, x: Tensor, constants: Mapping[str, object] | N
         return bytes(edge.to_executorch().buffer)
 
 
-class _Partitioner(XnnpackPartitioner):  # type: ignore[misc]
+class _Partitioner(XnnpackPartitioner):
     """Decides at once which operators stay whole, where ExecuTorch decomposes the graph three times to find out."""
 
     def ops_to_not_decompose(
@@ -69,7 +69,11 @@ def _only_what_occurs(program: ExportedProgram) -> Iterator[None]:
     It would install rules for some hundred others, and find out which these are, at each of several decompositions.
     These are private names of torch: where a version has others nothing is changed, and lowering is slow.
     """
-    names = ("_split_decomp_table_to_cia_and_python_decomp", "_special_op_to_preserve_cia", "_collect_all_valid_cia_ops")
+    names = (
+        "_split_decomp_table_to_cia_and_python_decomp",
+        "_special_op_to_preserve_cia",
+        "_collect_all_valid_cia_ops",
+    )
     if not all(hasattr(exported_program, name) for name in names):
         yield
         return

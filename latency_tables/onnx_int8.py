@@ -1,8 +1,9 @@
 """int8 ONNX models: our own graph with the ranges of its values written in as QuantizeLinear and DequantizeLinear.
 
 ONNX Runtime fuses the pairs around an operator into its int8 kernel. Activations are uint8 and weights int8 with one
-scale an output channel, the combination that is fast on x86 as well as Arm:
-https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+scale an output channel, the combination that is fast on x86 as well as Arm. Weights use seven of their bits: x86
+without VNNI adds pairs of products in 16 bits, which eight bits overflow without a word ("reduce range" in
+https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import fx
 
 from latency_tables.onnx_graph import to_onnx
+
+#: largest weight: 2 * 255 * 64 < 2 ** 15
+_LARGEST = 64
 
 #: operators with int8 kernels; all others compute in float32 between two conversions
 _INT8 = {"Conv", "Gemm", "MatMul", "Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "Sigmoid"}
@@ -57,7 +61,9 @@ def quantize(model: onnx.ModelProto, inputs: Sequence[np.ndarray]) -> onnx.Model
         writer.write(node)
     source, result = graph.input[0], graph.output[0]
     ends = [
-        helper.make_tensor_value_info(end.name, TensorProto.UINT8, [side.dim_value for side in end.type.tensor_type.shape.dim])
+        helper.make_tensor_value_info(
+            end.name, TensorProto.UINT8, [side.dim_value for side in end.type.tensor_type.shape.dim]
+        )
         for end in (source, result)
     ]
     nodes = writer.finish(source.name, result.name)
@@ -201,7 +207,9 @@ class _Writer:
     def _dequantize(self, name: str, where: str) -> str:
         parameters = self._parameters(name, self.grids[name])
         read = f"{where}.real"
-        self.nodes.append(helper.make_node("DequantizeLinear", [f"{name}.int8", *parameters], [read], name=f"DQ_{where}"))
+        self.nodes.append(
+            helper.make_node("DequantizeLinear", [f"{name}.int8", *parameters], [read], name=f"DQ_{where}")
+        )
         return read
 
     def _parameters(self, name: str, grid: Grid) -> list[str]:
@@ -215,8 +223,8 @@ class _Writer:
         name = node.input[1]
         values = numpy_helper.to_array(self.weights[name])
         others = tuple(dim for dim in range(values.ndim) if dim != axis)
-        scales = np.maximum(np.abs(values).max(others, keepdims=True) / 127, 1e-9).astype(np.float32)
-        self._store(f"{name}.int8", np.clip(np.rint(values / scales), -127, 127).astype(np.int8))
+        scales = np.maximum(np.abs(values).max(others, keepdims=True) / _LARGEST, 1e-9).astype(np.float32)
+        self._store(f"{name}.int8", np.rint(values / scales).astype(np.int8))
         node.input[1] = self._read(f"{name}.int8", scales.ravel(), np.zeros(scales.size, np.int8), axis)
         return scales.ravel()
 

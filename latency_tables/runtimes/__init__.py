@@ -54,6 +54,27 @@ def _executorch_int8() -> Runtime:
     return ExecuTorchInt8()
 
 
+@RUNTIMES.register("torch_inductor")
+def _torch_inductor() -> Runtime:
+    from latency_tables.runtimes.torch_inductor import TorchInductor
+
+    return TorchInductor()
+
+
+@RUNTIMES.register("torch_cuda")
+def _torch_cuda() -> Runtime:
+    from latency_tables.runtimes.torch_cuda import TorchCuda
+
+    return TorchCuda()
+
+
+@RUNTIMES.register("torch_cuda_fp16")
+def _torch_cuda_fp16() -> Runtime:
+    from latency_tables.runtimes.torch_cuda import TorchCudaFp16
+
+    return TorchCudaFp16()
+
+
 def get_runtime(name: str) -> Runtime:
     """The runtime `name`, ready to use. Raises `UserError` for an unknown name or a package that is not installed."""
     load = RUNTIMES.get(name, key="runtime")

@@ -63,7 +63,7 @@ class OnnxRuntimeInt8(OnnxRuntime):
 
 
 #: the types of inputs and outputs that are bound
-_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
+_TYPES: dict[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
 
 
 def _session(model: bytes | str, threads: int) -> onnxruntime.InferenceSession:
@@ -79,14 +79,13 @@ def _session(model: bytes | str, threads: int) -> onnxruntime.InferenceSession:
 def _bind(session: onnxruntime.InferenceSession, shapes: Sequence[tuple[int, ...]]) -> Callable[[], object]:
     generator = np.random.default_rng(0)
     binding = session.io_binding()
-    arrays = []
+    arrays: list[np.ndarray] = []
     for argument, shape in zip(session.get_inputs(), shapes, strict=True):
         if argument.type not in _TYPES:
             raise UserError(f"input {argument.name!r} is of type {argument.type}, not float32 or an 8 bit integer")
-        kind = np.dtype(_TYPES[argument.type])
-        array = generator.standard_normal(shape, dtype=np.float32)
-        if kind != np.float32:
-            array = generator.integers(np.iinfo(kind).min, np.iinfo(kind).max, shape, kind, endpoint=True)
+        array: np.ndarray = generator.standard_normal(shape, dtype=np.float32)
+        if argument.type != "tensor(float)":
+            array = generator.integers(0, 256, shape, np.uint8).view(_TYPES[argument.type])
         arrays.append(array)
         binding.bind_cpu_input(argument.name, array)
     for result in session.get_outputs():
