@@ -117,8 +117,9 @@ def _random(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     if dtype.is_floating_point:
         return torch.randn(shape, generator=generator).to(dtype)
-    low, high = (0, 128) if dtype is not torch.int8 else (-128, 128)
-    return torch.randint(low, high, shape, generator=generator).to(dtype)
+    if dtype is torch.int8:  # as the int8 numbers of such an input are
+        return (37 * torch.randn(shape, generator=generator)).round().clamp(-128, 127).to(dtype)
+    return torch.randint(0, 2, shape, generator=generator).to(dtype)
 
 
 def _set_threads(threads: int) -> None:

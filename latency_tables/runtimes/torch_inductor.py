@@ -21,7 +21,7 @@ class TorchInductor:
     """Single precision, channels-last, batch norms folded.
 
     Every network is written as C++ and compiled, in about `seconds_to_compile`: meant for whole networks. A table of
-    all operators of a space takes as many times that, which a warning says when the runtime is made. A `.pt2` file holds
+    all operators of a space takes as many times that, as a warning says when the runtime is made. A `.pt2` file has
     machine code of the processor that it was compiled on. The threads are torch's: see `timing.quiet_process`.
     """
 
