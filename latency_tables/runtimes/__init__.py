@@ -16,7 +16,12 @@ __all__ = ["RUNTIMES", "FileRuntime", "Portable", "Runtime", "get_runtime"]
 RUNTIMES: Registry[Callable[[], Runtime]] = Registry("runtime")
 
 #: runtime -> the extra of setup.cfg that brings its packages, for those that a plain install lacks
-EXTRAS: dict[str, str] = {"litert": "litert", "litert_int8": "litert"}
+EXTRAS: dict[str, str] = {
+    "litert": "litert",
+    "litert_int8": "litert",
+    "executorch": "executorch",
+    "executorch_int8": "executorch",
+}
 
 
 @RUNTIMES.register("torch")
@@ -45,6 +50,48 @@ def _litert_int8() -> Runtime:
     from latency_tables.runtimes.litert import LiteRTInt8
 
     return LiteRTInt8()
+
+
+@RUNTIMES.register("onnxruntime_int8")
+def _onnxruntime_int8() -> Runtime:
+    from latency_tables.runtimes.onnxruntime import OnnxRuntimeInt8
+
+    return OnnxRuntimeInt8()
+
+
+@RUNTIMES.register("executorch")
+def _executorch() -> Runtime:
+    from latency_tables.runtimes.executorch import ExecuTorch
+
+    return ExecuTorch()
+
+
+@RUNTIMES.register("executorch_int8")
+def _executorch_int8() -> Runtime:
+    from latency_tables.runtimes.executorch import ExecuTorchInt8
+
+    return ExecuTorchInt8()
+
+
+@RUNTIMES.register("torch_inductor")
+def _torch_inductor() -> Runtime:
+    from latency_tables.runtimes.torch_inductor import TorchInductor
+
+    return TorchInductor()
+
+
+@RUNTIMES.register("torch_cuda")
+def _torch_cuda() -> Runtime:
+    from latency_tables.runtimes.torch_cuda import TorchCuda
+
+    return TorchCuda()
+
+
+@RUNTIMES.register("torch_cuda_fp16")
+def _torch_cuda_fp16() -> Runtime:
+    from latency_tables.runtimes.torch_cuda import TorchCudaFp16
+
+    return TorchCudaFp16()
 
 
 def get_runtime(name: str) -> Runtime:

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, single precision, all graph optimisations on, inputs and outputs bound once."""
+"""ONNX Runtime on the CPU, single precision or int8, all graph optimisations on, inputs and outputs bound once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import onnxruntime
 from torch import fx
 
 from latency_tables.onnx_graph import to_onnx
+from latency_tables.onnx_int8 import to_onnx_int8
 from search_spaces.common.errors import UserError
 
 
@@ -51,6 +52,20 @@ class OnnxRuntime:
         return _bind(session, shapes)
 
 
+class OnnxRuntimeInt8(OnnxRuntime):
+    """As `OnnxRuntime`, quantised on random input: uint8 activations, uint8 in and out; see `onnx_int8`."""
+
+    name = "onnxruntime_int8"
+    precision = "int8"
+
+    def compile(self, module: fx.GraphModule, input_shape: tuple[int, ...]) -> bytes:
+        return bytes(to_onnx_int8(module, input_shape).SerializeToString())
+
+
+#: the types of inputs and outputs that are bound
+_TYPES: dict[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
+
+
 def _session(model: bytes | str, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -64,14 +79,18 @@ def _session(model: bytes | str, threads: int) -> onnxruntime.InferenceSession:
 def _bind(session: onnxruntime.InferenceSession, shapes: Sequence[tuple[int, ...]]) -> Callable[[], object]:
     generator = np.random.default_rng(0)
     binding = session.io_binding()
-    arrays = [generator.standard_normal(shape, dtype=np.float32) for shape in shapes]
-    for argument, array in zip(session.get_inputs(), arrays, strict=True):
+    arrays: list[np.ndarray] = []
+    for argument, shape in zip(session.get_inputs(), shapes, strict=True):
+        if argument.type not in _TYPES:
+            raise UserError(f"input {argument.name!r} is of type {argument.type}, not float32 or an 8 bit integer")
+        array: np.ndarray = generator.standard_normal(shape, dtype=np.float32)
         if argument.type != "tensor(float)":
-            raise UserError(f"input {argument.name!r} is of type {argument.type}, not float32")
+            array = like_quantized(array, _TYPES[argument.type])
+        arrays.append(array)
         binding.bind_cpu_input(argument.name, array)
     for result in session.get_outputs():
-        if all(isinstance(side, int) for side in result.shape):
-            value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(result.shape, np.float32)
+        if all(isinstance(side, int) for side in result.shape) and result.type in _TYPES:
+            value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(result.shape, _TYPES[result.type])
             binding.bind_ortvalue_output(result.name, value)
         else:
             binding.bind_output(result.name, "cpu")
@@ -81,6 +100,12 @@ def _bind(session: onnxruntime.InferenceSession, shapes: Sequence[tuple[int, ...
         return binding
 
     return call
+
+
+def like_quantized(x: np.ndarray, kind: type[np.generic]) -> np.ndarray:
+    """8 bit numbers that are to their range as standard normal `x` are to 3.45 either way, where such are quantised."""
+    middle = 128 if kind is np.uint8 else 0
+    return np.clip(np.rint(37 * x) + middle, middle - 128, middle + 127).astype(kind)
 
 
 def _closed(shape: Sequence[int | str | None], path: Path, name: str) -> tuple[int, ...]:

@@ -2,54 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
-from torch import fx
 
 from latency_tables.once_for_all.operators import operator_texts
-from latency_tables.runtimes import EXTRAS, Runtime, get_runtime
 from latency_tables.settings import DeviceSettings
 from latency_tables.table import LatencyTable, load_table
 from search_spaces import SearchSpace, get_space
 
 TINY = {"name": "mobilenet_v3_digits", "resolution": [16, 20], "kernel": [3, 5], "expand": [3], "depth": [1, 2]}
-
-
-def runtime_of(name: str) -> Runtime:
-    """Skips the test where the packages of the runtime's extra are missing."""
-    if name in EXTRAS:
-        pytest.importorskip("ai_edge_litert")
-    return get_runtime(name)
-
-
-def one_call(name: str, module: fx.GraphModule, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Input and output of a prepared call, as torch has them."""
-    result: Any = runtime_of(name).prepare(module, shape, threads=1)()
-    if name == "torch":
-        return torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)), result
-    rng = np.random.default_rng(0)
-    if name == "onnxruntime":
-        return torch.from_numpy(rng.standard_normal((1, *shape), np.float32)), torch.from_numpy(
-            result.copy_outputs_to_cpu()[0]
-        )
-    lies = (1, *shape[1:], shape[0]) if len(shape) == 3 else (1, *shape)
-    pair = [torch.from_numpy(array) for array in (rng.standard_normal(lies, np.float32), result.output())]
-    x, y = (part.permute(0, 3, 1, 2).contiguous() if part.ndim == 4 else part for part in pair)
-    return x, y
-
-
-@pytest.fixture(scope="session")
-def call_once() -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
-    return one_call
-
-
-@pytest.fixture(scope="session")
-def need_runtime() -> Callable[[str], Runtime]:
-    return runtime_of
 
 
 def hasty(**changes: object) -> DeviceSettings:
