@@ -67,10 +67,11 @@ def test_network_calibrated_on_real_inputs(name: str) -> None:
 def test_kernels_do_not_overflow() -> None:
     """Sums of two products of eight bit numbers pass 16 bits, which x86 kernels without VNNI have for them."""
     conv = nn.Conv2d(64, 16, 1)
+    network = fx.symbolic_trace(nn.Sequential(conv))
     with torch.no_grad():
         conv.weight.abs_()
     x = np.abs(np.random.default_rng(0).standard_normal((1, 64, 6, 6), dtype=np.float32)) + 2
-    model = to_onnx_int8(fx.symbolic_trace(conv), (64, 6, 6), [x])
+    model = to_onnx_int8(network, (64, 6, 6), [x])
     with torch.no_grad():
         assert sqnr(run(model, x), conv(torch.from_numpy(x)).numpy()) > 30
 
