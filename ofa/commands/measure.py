@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def measure(
     output: Annotated[Path, typer.Option("--output", "-o", help="The table to write (JSON).")],
     space: Annotated[str | None, typer.Option(help="A space's name, or a YAML file with a `space` section.")] = None,
-    device: Annotated[str | None, typer.Option(help="A runtime (torch, onnxruntime), or a device of --config.")] = None,
+    device: Annotated[str | None, typer.Option(help="A runtime (docs/runtimes.md), or a device of --config.")] = None,
     config: Annotated[Path | None, typer.Option(help="Take space and device from this config.")] = None,
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
     in_channels: Annotated[int, typer.Option(min=1, help="Channels of the images (without --config).")] = 3,

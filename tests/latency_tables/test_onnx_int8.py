@@ -90,8 +90,11 @@ def test_integer_kernels_do_the_work(tmp_path: Path) -> None:
 
 
 def test_model_given_is_left_alone_and_files_repeat() -> None:
-    model = to_onnx(fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Hardswish())), (1, 8, 8))
+    network = fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Hardswish()))
+    model = to_onnx(network, (1, 8, 8), batch="batch")
     before = model.SerializeToString()
     x = np.ones((1, 1, 8, 8), np.float32)
     files = {quantize(model, [x]).SerializeToString() for _ in range(2)}
     assert model.SerializeToString() == before and len(files) == 1
+    two = np.concatenate([x, np.zeros_like(x)])  # the batch stays open
+    assert sqnr(run(quantize(model, [x]), two), network(torch.from_numpy(two)).detach().numpy()) > 25
