@@ -67,6 +67,7 @@ def quantized_pte(module: fx.GraphModule, inputs: Sequence[Tensor]) -> bytes:
     given = _int8_input(graph, Grid.of(*inputs))
     _int8_output(graph, Grid.of(*outputs))
     _maxima_keep_grids(graph)
+    _pads_keep_grids(graph)
     result = _output_grid(graph, given)
     graph.graph.eliminate_dead_code()
     graph.recompile()
@@ -130,10 +131,24 @@ def _maxima_keep_grids(network: fx.GraphModule) -> None:
     for pool in network.graph.nodes:
         if pool.target is torch.ops.aten.max_pool2d.default and pool.args[0].target is _DEQUANTIZE:
             grid = pool.args[0].args[1:]
-            for quantize in (node for node in pool.users if node.target is _QUANTIZE):
+            for quantize in [node for node in pool.users if node.target is _QUANTIZE]:
                 quantize.args = (pool, *grid)
-                for read in (node for node in quantize.users if node.target is _DEQUANTIZE):
+                for read in [node for node in quantize.users if node.target is _DEQUANTIZE]:
                     read.args = (quantize, *grid)
+
+
+def _pads_keep_grids(network: fx.GraphModule) -> None:
+    """XNNPACK pads int8 numbers with the one that stands for zero: what follows reads them on the grid they were on."""
+    graph = network.graph
+    for pad in list(graph.nodes):
+        if pad.target is torch.ops.aten.pad.default and pad.args[0].target is _DEQUANTIZE:
+            readers, grid = list(pad.users), pad.args[0].args[1:]
+            with graph.inserting_after(pad):
+                quantize = graph.call_function(_QUANTIZE, (pad, *grid))
+            with graph.inserting_after(quantize):
+                read = graph.call_function(_DEQUANTIZE, (quantize, *grid))
+            for reader in readers:
+                reader.replace_input_with(pad, read)
 
 
 def _output_grid(network: fx.GraphModule, given: Grid) -> Grid:

@@ -59,17 +59,14 @@ def quantize(model: onnx.ModelProto, inputs: Sequence[np.ndarray]) -> onnx.Model
     writer = _Writer(weights, grids)
     for node in graph.node:
         writer.write(node)
-    source, result = graph.input[0], graph.output[0]
-    ends = [
-        helper.make_tensor_value_info(
-            end.name, TensorProto.UINT8, [side.dim_value for side in end.type.tensor_type.shape.dim]
-        )
-        for end in (source, result)
-    ]
+    source, result = onnx.ValueInfoProto(), onnx.ValueInfoProto()
+    for end, was in ((source, graph.input[0]), (result, graph.output[0])):
+        end.CopyFrom(was)
+        end.type.tensor_type.elem_type = TensorProto.UINT8
     nodes = writer.finish(source.name, result.name)
     used = {name for node in nodes for name in node.input}
     kept = [tensor for name, tensor in writer.weights.items() if name in used]
-    body = helper.make_graph(nodes, graph.name, ends[:1], ends[1:], kept)
+    body = helper.make_graph(nodes, graph.name, [source], [result], kept)
     quantized = helper.make_model(
         body, opset_imports=list(model.opset_import), ir_version=model.ir_version, producer_name=model.producer_name
     )

@@ -52,8 +52,11 @@ class ExecuTorch:
         if not path.is_file():
             raise UserError("no such ExecuTorch file", file=path)
         try:
-            return _forward(path.read_bytes(), threads, input_shapes)
-        except RuntimeError as error:
+            artifact = path.read_bytes()
+            return _forward(artifact, threads, shapes=input_shapes, layouts=_layouts(artifact))
+        except UserError:
+            raise
+        except Exception as error:  # of what reads the file, each kind of damage has its own
             raise UserError(f"not a program that ExecuTorch can run here ({error})", file=path) from None
 
 
@@ -78,27 +81,31 @@ def random_inputs(input_shape: tuple[int, ...], num: int) -> list[Tensor]:
 _LOADED: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
-def _forward(artifact: bytes, threads: int, shapes: Sequence[tuple[int, ...]] | None = None) -> Callable[[], object]:
+def _forward(
+    artifact: bytes,
+    threads: int,
+    *,
+    shapes: Sequence[tuple[int, ...]] | None = None,
+    layouts: Sequence[list[int]] | None = None,
+) -> Forward:
+    """Images go in channels-last, or as `layouts` (of `_layouts`) say: a program takes any and computes nonsense."""
     _set_threads(threads)
     program = portable_lib._load_for_executorch_from_buffer(artifact)
-    forward = _Forward(program, artifact)
+    forward = Forward(program, artifact)
     meta = program.method_meta("forward")
     infos = [meta.input_tensor_meta(index) for index in range(meta.num_inputs())]
     sides = [tuple(info.sizes()) for info in infos]
     if shapes is not None and [tuple(shape) for shape in shapes] != sides:
         raise UserError(f"the program takes inputs of {sides}", key="input_shapes", value=list(shapes))
     inputs = [_random(shape, _TYPES[info.dtype()]) for shape, info in zip(sides, infos, strict=True)]
-    forward.inputs = [as_fed(x) for x in inputs]
-    try:
-        forward()
-    except RuntimeError:  # a file from elsewhere may take its images channels-first
-        forward.inputs = inputs
-        forward()
+    plain = [False] * len(inputs) if layouts is None else [layout == sorted(layout) for layout in layouts]
+    forward.inputs = [x if stays else as_fed(x) for x, stays in zip(inputs, plain, strict=True)]
+    forward()
     _LOADED[forward] = threads
     return forward
 
 
-class _Forward:
+class Forward:
     """A call of a program. It holds the bytes too, from which the program reads its weights."""
 
     def __init__(self, program: Any, artifact: bytes) -> None:
@@ -111,6 +118,14 @@ class _Forward:
     def constant(self, name: str) -> object:
         """What the further method `name` of the program returns."""
         return self._program.run_method(name, [])[0]
+
+
+def _layouts(artifact: bytes) -> list[list[int]]:
+    """The order in memory of the sides of each input, which the running program does not tell."""
+    from executorch.exir._serialize._program import deserialize_pte_binary
+
+    plan = deserialize_pte_binary(artifact).program.execution_plan[0]
+    return [[int(side) for side in plan.values[index].val.dim_order] for index in plan.inputs]
 
 
 def _random(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

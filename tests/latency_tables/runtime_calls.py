@@ -14,8 +14,8 @@ from torch import Tensor, fx
 from latency_tables.runtimes import EXTRAS, RUNTIMES, Runtime, get_runtime
 from search_spaces.common.errors import UserError
 
-#: so many dB of signal over quantisation noise are enough on random weights
-LEAST_SQNR = {"onnxruntime_int8": 25.0, "executorch_int8": 18.0, "litert_int8": 17.0}
+#: so many dB of signal over quantisation noise are enough for an operator of random weights; 10 less for a network
+LEAST_SQNR = {"onnxruntime_int8": 25.0, "executorch_int8": 20.0, "litert_int8": 20.0}
 
 
 class Inference(NamedTuple):
@@ -59,12 +59,12 @@ def settle(network: fx.GraphModule, input_shape: tuple[int, ...]) -> None:
         network(torch.randn(64, *input_shape))
 
 
-def check_close(runtime: Runtime, result: Tensor, expected: Tensor) -> None:
+def check_close(runtime: Runtime, result: Tensor, expected: Tensor, *, whole: bool = False) -> None:
     assert result.shape == expected.shape
     if runtime.name in LEAST_SQNR:
         noise = (result - expected).square().sum().clamp(min=1e-30)
         sqnr = float(10 * torch.log10(expected.square().sum() / noise))
-        assert sqnr > LEAST_SQNR[runtime.name], f"{sqnr:.1f} dB"
+        assert sqnr > LEAST_SQNR[runtime.name] - 10 * whole, f"{sqnr:.1f} dB"
     elif runtime.precision == "float16":
         torch.testing.assert_close(result, expected, rtol=2e-2, atol=2e-3)
     else:

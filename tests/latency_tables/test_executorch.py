@@ -124,9 +124,9 @@ def test_one_thread_is_one_thread() -> None:
 
 def test_number_of_threads_changes_only_when_nobody_has_the_pool() -> None:
     runtime: Any = get_runtime("executorch")
-    artifact = runtime.compile(fx.symbolic_trace(nn.Conv2d(1, 2, 3)), (1, 8, 8))
+    artifact = runtime.compile(fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 2, 3))), (1, 8, 8))
     first = runtime.load(artifact, (1, 8, 8), threads=1)
-    with pytest.raises(UserError, match=r"threads.*2.*networks on 1 thread"):
+    with pytest.raises(UserError, match=r"threads: networks on 1 threads are loaded.*got 2"):
         runtime.load(artifact, (1, 8, 8), threads=2)
     first()
     del first
@@ -137,13 +137,13 @@ def test_number_of_threads_changes_only_when_nobody_has_the_pool() -> None:
 def test_thread_count_that_is_not_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executorch.portable_lib, "_unsafe_reset_threadpool", lambda threads: None)
     monkeypatch.setattr(executorch.portable_lib, "_threadpool_get_thread_count", lambda: 7)
-    with pytest.raises(UserError, match=r"threads.*1.*runs on 7 threads"):
+    with pytest.raises(UserError, match=r"threads: ExecuTorch runs on 7 threads.*got 1"):
         executorch._set_threads(1)
 
 
 def test_files_from_elsewhere(tmp_path: Path) -> None:
     """A program of the usual exporter takes its images channels-first."""
-    network = nn.Conv2d(3, 4, 3).eval()
+    network = nn.Sequential(nn.Conv2d(3, 4, 3)).eval()
     x = torch.randn(1, 3, 8, 8)
     exported = torch.export.export(network, (x,), strict=False)
     path = tmp_path / "usual.pte"

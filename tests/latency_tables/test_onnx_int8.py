@@ -67,10 +67,11 @@ def test_network_calibrated_on_real_inputs(name: str) -> None:
 def test_kernels_do_not_overflow() -> None:
     """Sums of two products of eight bit numbers pass 16 bits, which x86 kernels without VNNI have for them."""
     conv = nn.Conv2d(64, 16, 1)
+    network = fx.symbolic_trace(nn.Sequential(conv))
     with torch.no_grad():
         conv.weight.abs_()
     x = np.abs(np.random.default_rng(0).standard_normal((1, 64, 6, 6), dtype=np.float32)) + 2
-    model = to_onnx_int8(fx.symbolic_trace(conv), (64, 6, 6), [x])
+    model = to_onnx_int8(network, (64, 6, 6), [x])
     with torch.no_grad():
         assert sqnr(run(model, x), conv(torch.from_numpy(x)).numpy()) > 30
 
@@ -89,8 +90,11 @@ def test_integer_kernels_do_the_work(tmp_path: Path) -> None:
 
 
 def test_model_given_is_left_alone_and_files_repeat() -> None:
-    model = to_onnx(fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Hardswish())), (1, 8, 8))
+    network = fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Hardswish()))
+    model = to_onnx(network, (1, 8, 8), batch="batch")
     before = model.SerializeToString()
     x = np.ones((1, 1, 8, 8), np.float32)
     files = {quantize(model, [x]).SerializeToString() for _ in range(2)}
     assert model.SerializeToString() == before and len(files) == 1
+    two = np.concatenate([x, np.zeros_like(x)])  # the batch stays open
+    assert sqnr(run(quantize(model, [x]), two), network(torch.from_numpy(two)).detach().numpy()) > 25

@@ -17,7 +17,7 @@ from search_spaces.common.errors import UserError
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.parametrize("name", ["torch_cuda", "torch_cuda_fp16"])
 def test_no_gpu(name: str) -> None:
-    with pytest.raises(UserError, match=f"{name}.*no CUDA device"):
+    with pytest.raises(UserError, match=f"no CUDA device.*{name}"):
         get_runtime(name)
 
 
@@ -82,7 +82,7 @@ def test_events_take_less_than_the_call(name: str) -> None:
 
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(UserError, match=r"torch_inductor.*C\+\+ compiler.*no-such-compiler"):
+    with pytest.raises(UserError, match=r"C\+\+ compiler.*no-such-compiler.*torch_inductor"):
         get_runtime("torch_inductor")
 
 
