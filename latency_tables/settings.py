@@ -45,9 +45,9 @@ class DeviceSettings(Settings):
     """
     patience_s: float = Field(default=300.0, ge=0)
     """How long measuring waits for a quiet machine, in all, before it gives up (and keeps what it has)."""
-    max_drift: float = Field(default=0.05, gt=0)
+    max_drift: float = Field(default=0.1, gt=0)
     """By how much the machine's speed may differ from its usual one: samples of other moments are taken again, and
-    `ofa validate` calls a table outdated beyond it.
+    `ofa validate` calls a table outdated beyond it. Interleaving takes care of less: all items share it alike.
     """
     time_budget_s: float = Field(default=900.0, gt=0)
     fit_networks: int = Field(default=16, ge=4)

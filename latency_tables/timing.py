@@ -30,8 +30,8 @@ from search_spaces.common.errors import UserError
 
 Call = Callable[[], object]
 
-#: calls of a sentinel in a reading
-SENTINEL_CALLS = 9
+#: calls of a sentinel in a reading: for so many ms, but at least and at most so many
+SENTINEL_MS, SENTINEL_CALLS = 5.0, (9, 50)
 
 #: so many times the wanted number of rounds are tried before the machine is called too restless
 _MOST_ROUNDS = 3
@@ -147,8 +147,8 @@ def _read(sentinels: Mapping[str, Call]) -> dict[str, float]:
     """Milliseconds of each sentinel, the median of some calls."""
     found = {}
     for key, call in sentinels.items():
-        _warm_up(call, 1)
-        found[key] = float(np.median(_time_passes([call], SENTINEL_CALLS)[0]))
+        calls = math.ceil(SENTINEL_MS / _warm_up(call, 1))
+        found[key] = float(np.median(_time_passes([call], min(max(calls, SENTINEL_CALLS[0]), SENTINEL_CALLS[1]))[0]))
     return found
 
 

@@ -28,6 +28,9 @@ def tables(
     for place in places or []:
         paths += _tables_in(place) if place.is_dir() else [find_table(place)]
     facts = [{"table": str(path), **_facts(path.stem, load_table(path))} for path in paths]
+    for about in facts:
+        if about["licence"] is None:
+            about["licence"] = "this project's" if about["name"] in shipped_devices() else "yours"
     if json:
         emit({"tables": facts})
     else:
@@ -87,9 +90,7 @@ def _print(facts: list[dict[str, Any]]) -> None:
         unit = "" if about["metric"] == about["unit"] else f" in {about['unit']}"
         print(f"{about['name']}: {about['metric']}{unit} of {about['num_operators']} operators of {about['space']}")
         print(f"    space {about['space_fingerprint']}; {_device(about['device'])}")
-        print(
-            f"    {_error(about['error'])}; {about['created'] or about['note']}; licence: {about['licence'] or 'yours'}"
-        )
+        print(f"    {_error(about['error'])}; {about['created'] or about['note']}; licence: {about['licence']}")
 
 
 def _device(device: str | dict[str, Any]) -> str:

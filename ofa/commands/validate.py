@@ -10,6 +10,7 @@ import typer
 from ofa.console import JsonFlag, emit
 
 if TYPE_CHECKING:
+    from latency_tables.listed import ListedTable
     from latency_tables.table import HeldOut
 
 
@@ -31,6 +32,12 @@ def validate(
 
     path = find_table(table)
     loaded = load_table(path)
+    if isinstance(loaded, ListedTable) and loaded.metric == "instructions":
+        from latency_tables.cortex_m.recount import can_recount
+
+        if can_recount(loaded):
+            _recount(table, loaded, seed=seed, json=json)
+            return
     if not isinstance(loaded, LatencyTable):
         hint = f"Its source: {loaded.source.title} ({loaded.source.where})"
         what = f"this table of {loaded.device} cannot be validated: it was {loaded.note}"
@@ -76,6 +83,25 @@ def validate(
         console.print(f"measure it again: ofa measure ... -o {table} --replace")
         raise typer.Exit(1)
     console.print("the table holds")
+
+
+def _recount(path: Path, table: ListedTable, *, seed: int, json: bool) -> None:
+    """Instruction counts are exact: every one must be what it was."""
+    from latency_tables.cortex_m.recount import recount
+
+    found = recount(table, seed=seed)
+    if json:
+        counted = {"num_operators": found.num_operators, "num_networks": found.num_networks}
+        emit({"table": str(path), **counted, "changed": found.changed, "holds": not found.changed})
+    else:
+        print(f"{path}: {found.num_operators} operators and {found.num_networks} whole networks counted again")
+        for key, then, now in found.changed[:8]:
+            print(f"  {key}: {then:.0f} instructions then, {now} now")
+        for what, (there, here) in found.made_otherwise.items():
+            print(f"  {what}: {there} there, {here} here")
+        print(f"  {len(found.changed)} counts have changed" if found.changed else "the table holds, to the instruction")
+    if found.changed:
+        raise typer.Exit(1)
 
 
 _FORMATS = {"mape": "{:.1%}", "share_within_10": "{:.0%}", "kendall_tau": "{:.2f}"}

@@ -51,7 +51,19 @@ def test_the_shipped_table_is_the_conversion_of_the_originals(tmp_path: Path) ->
     assert (tmp_path / "again.json").read_bytes() == find_table("samsung_note10").read_bytes()
 
 
-PUBLISHED = [device for device in shipped_devices() if not device.startswith("cortex_m")]
+SHIPPED = {device: load_table(find_table(device)) for device in shipped_devices()}
+PUBLISHED = [device for device, table in SHIPPED.items() if isinstance(table, PublishedTable)]
+MEASURED = [device for device, table in SHIPPED.items() if isinstance(table, LatencyTable)]
+
+
+@pytest.mark.parametrize("device", MEASURED)
+def test_measured_tables_hold_their_space_and_say_how_good_they_are(device: str) -> None:
+    table = SHIPPED[device]
+    assert isinstance(table, LatencyTable)
+    space = table.measured_space()
+    assert table.cost(space).minimum()[0] > 0 and set(table.entries) == set(space.operators())
+    assert table.heldout.num >= 24 and table.heldout.mape < 0.05 and table.conditions.drift <= table.settings.max_drift
+    assert table.settings.max_other_load is not None, "measured on a machine that was watched"
 
 
 @pytest.mark.parametrize("device", PUBLISHED)

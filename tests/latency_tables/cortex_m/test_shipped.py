@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from latency_tables.cortex_m.table import count_table
 from latency_tables.listed import ListedTable
 from latency_tables.shipped import find_table, shipped_devices
 from latency_tables.table import load_table
+from ofa.cli import main
 from search_spaces import Architecture
 
 SHIPPED = [device for device in shipped_devices() if device.startswith("cortex_m")]
@@ -46,6 +48,19 @@ def test_some_operators_and_a_network_counted_again(device: str) -> None:
     checked = table.checked.networks[3]
     network = network_program(space, Architecture.from_json(checked.architecture))
     assert checked.observed == checked.predicted == counter.whole(network)
+
+
+def test_validation_counts_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, _ = shipped("cortex_m4_mobilenet_v3_28")
+    with pytest.raises(SystemExit) as caught:
+        main(["validate", "cortex_m4_mobilenet_v3_28"])
+    assert not caught.value.code and "24 operators and 3 whole networks" in capsys.readouterr().out
+    wrong = table.model_copy(update={"entries": {key: count + 1 for key, count in table.entries.items()}})
+    wrong.save(tmp_path / "wrong.json")
+    with pytest.raises(SystemExit) as caught:
+        main(["validate", str(tmp_path / "wrong.json"), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert caught.value.code == 1 and not told["holds"] and len(told["changed"]) == 24, "the networks are as they were"
 
 
 @pytest.mark.slow
