@@ -49,12 +49,12 @@ def recount(table: ListedTable, *, seed: int = 0) -> Recount:
         architecture = Architecture.from_json(networks[number].architecture)
         now = counter.whole(network_program(space, architecture))
         found.append((f"network {architecture.key}", networks[number].observed, now))
-    now = firmware.provenance
+    made = firmware.provenance
     return Recount(
         num_operators=len(keys),
         num_networks=len(found) - len(keys),
         changed=[entry for entry in found if entry[1] != entry[2]],
         made_otherwise={
-            key: (then, now[key]) for key, then in table.provenance.items() if key in now and now[key] != then
+            key: (then, made[key]) for key, then in table.provenance.items() if made.get(key, then) != then
         },
     )
