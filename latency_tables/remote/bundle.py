@@ -116,7 +116,7 @@ def read_bundle(path: Path) -> Bundle:
 
 def _portable(name: str) -> tuple[Runtime, Portable]:
     runtime = get_runtime(name)
-    if not isinstance(runtime, Portable):
+    if not isinstance(runtime, Portable) or runtime.suffix not in runner.PACKAGES:
         raise UserError(
             "the networks of this runtime are no files that another device could run",
             key="runtime",

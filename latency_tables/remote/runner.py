@@ -118,19 +118,22 @@ def _board() -> str:
     return " ".join(word for word in words if word)
 
 
+#: what brings the runtime of models with this suffix
+PACKAGES = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert", ".pte": "executorch"}
+
+
 def get_runtime(suffix: str) -> tuple[str, Load]:
     """(version, loader) of the installed runtime for models with this suffix."""
+    if suffix not in PACKAGES:
+        raise Problem(f"no runtime is known for {suffix} models; known: {', '.join(PACKAGES)}")
     known = {".onnx": (_onnxruntime,), ".tflite": (_litert, _tflite_runtime), ".pte": (_executorch,)}
-    if suffix not in known:
-        raise Problem(f"no runtime is known for {suffix} models; known: {', '.join(known)}")
     missing = ""
     for find in known[suffix]:
         try:
             return find()
         except ImportError as error:
             missing = missing or str(error)
-    package = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert", ".pte": "executorch"}[suffix]
-    raise Problem(f"{suffix} models need a runtime ({missing}): pip install {package}")
+    raise Problem(f"{suffix} models need a runtime ({missing}): pip install {PACKAGES[suffix]}")
 
 
 def _onnxruntime() -> tuple[str, Load]:
@@ -144,12 +147,14 @@ def _onnxruntime() -> tuple[str, Load]:
         # many sessions live side by side: the pools of idle ones must not spin beside the one being timed
         options.add_session_config_entry("session.force_spinning_stop", "1")
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        binding, array = session.io_binding(), _random(shape, np.dtype(np.float32))
-        binding.bind_cpu_input(session.get_inputs()[0].name, array)
+        types = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
+        (given,) = session.get_inputs()
+        binding, array = session.io_binding(), _random(shape, np.dtype(types[given.type]))
+        binding.bind_cpu_input(given.name, array)
         for result in session.get_outputs():
             binding.bind_output(result.name, "cpu")
             if all(isinstance(side, int) for side in result.shape):
-                value = ort.OrtValue.ortvalue_from_shape_and_type(result.shape, np.float32)
+                value = ort.OrtValue.ortvalue_from_shape_and_type(result.shape, types[result.type])
                 binding.bind_ortvalue_output(result.name, value)
 
         def call(keep: np.ndarray = array) -> object:  # the binding holds the plain address of this array
@@ -196,7 +201,9 @@ def _executorch() -> tuple[str, Load]:
             pool._unsafe_reset_threadpool(threads)
         program = runtime.load_program(content)
         method = program.load_method("forward")
-        inputs = [torch.from_numpy(_random(shape, np.dtype(np.float32)))]
+        kind = {0: np.uint8, 1: np.int8, 6: np.float32}[method.metadata.input_tensor_meta(0).dtype()]
+        x = torch.from_numpy(_random(shape, np.dtype(kind)))
+        inputs = [x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x]
 
         def call(keep: object = program) -> object:
             return method.execute(inputs)

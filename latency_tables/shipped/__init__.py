@@ -1,8 +1,8 @@
 """The tables that come with the package: one JSON file a device, found by the device's name.
 
 A published table is added by importing the files (`ofa import table`) into this folder; it says its source and licence.
-A measured one says the machine and runtime it is of, and its own error. Instruction counts, which anybody can make again
-to the last digit, come from `ofa measure --device cortex-m4`.
+A measured one says the machine and runtime it is of, and its own error. Instruction counts, which anybody can make
+again to the last digit, come from `ofa measure --device cortex-m4`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ TABLE = "tables/here.json"
         ("latency@phone=3ms", "--max latency@phone: unknown device 'phone'. Known: here"),
         ("latency@=3ms", "--max: 'latency@' names no cost"),
         ("macs@here=3M", "--max: 'macs@here' names no cost"),
-        ("energy=3mJ", "--max energy: unknown cost 'energy@here'"),
+        ("energy=3mJ", "--max energy: no table here tells the energy of a device. They tell latency@here"),
     ],
 )
 def test_limits_that_make_no_sense(refused: Any, run: Path, limit: str, told: str) -> None:
