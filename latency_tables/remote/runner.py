@@ -148,8 +148,8 @@ def _onnxruntime() -> tuple[str, Load]:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         types = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
-        (given,) = session.get_inputs()
-        binding, array = session.io_binding(), _random(shape, np.dtype(types[given.type]))
+        binding, given = session.io_binding(), session.get_inputs()[0]
+        array = _random(shape, np.dtype(types[given.type]))
         binding.bind_cpu_input(given.name, array)
         for result in session.get_outputs():
             binding.bind_output(result.name, "cpu")
@@ -202,7 +202,7 @@ def _executorch() -> tuple[str, Load]:
         program = runtime.load_program(content)
         method = program.load_method("forward")
         kind = {0: np.uint8, 1: np.int8, 6: np.float32}[method.metadata.input_tensor_meta(0).dtype()]
-        x = torch.from_numpy(_random(shape, np.dtype(kind)))
+        x = torch.from_numpy(_random(shape, np.dtype(kind)))  # channels-last, as such programs take it
         inputs = [x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x]
 
         def call(keep: object = program) -> object:
@@ -234,10 +234,8 @@ class Journal:
             self.head = lines[0]
             for key in ("schema", "manifest_sha256", "device"):
                 if self.head.get(key) != head.get(key):
-                    what = {"device": "on another device", "manifest_sha256": "with another bundle"}.get(
-                        key, "by another"
-                    )
-                    what += f" ({self.head.get(key)}, here {head[key]})"
+                    begun = {"device": "on another device", "manifest_sha256": "with another bundle"}
+                    what = f"{begun.get(key, 'by another')} ({self.head.get(key)}, here {head[key]})"
                     raise Problem(f"{path}: was begun {what}. Delete it to start anew, or give another -o")
             for line in lines[1:]:
                 self._add(line)
