@@ -37,6 +37,7 @@ from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest
 from search_spaces.common.progress import progress_bar
+from search_spaces.plain import build_network
 
 #: settings that say how to go about measuring, not what is measured
 _INCIDENTAL = {"name", "time_budget_s", "memory_mb", "retries", "max_other_load", "patience_s"}
@@ -114,6 +115,17 @@ def measure_networks(
         return [runtime.prepare(module, shape, threads=device.threads) for module, shape in pairs]
 
     return _measure_calls(prepare, len(modules), device, rounds, seed)
+
+
+def measure_architectures(
+    space: SearchSpace, architectures: Sequence[Architecture], device: DeviceSettings
+) -> list[Measurement]:
+    """As `measure_networks`, for architectures of `space`: weights do not change the time a network takes, so they are
+    built with fresh ones.
+    """
+    modules = [build_network(space, architecture).eval() for architecture in architectures]
+    shapes = [(space.in_channels, architecture.resolution, architecture.resolution) for architecture in architectures]
+    return measure_networks(modules, shapes, device)
 
 
 def measure_onnx_files(

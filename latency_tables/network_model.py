@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latency_tables.correction import LEAST_SHARE, fit_line
-from latency_tables.few_samples import LEAST_NETWORKS, Terms, fit_few, operator_counts
+from latency_tables.few_samples import Terms, fit_few, operator_counts
 from latency_tables.operator_work import operator_work
 from search_spaces import Architecture, SearchSpace
 
@@ -70,7 +70,7 @@ def fit_networks(
     counts, measured = counts[order], measured[order]
     line = fit_line(counts @ known, measured, least_ms=least_ms)
     plain = NetworkModel("line", line.slope, line.constant_ms, None, {})
-    if len(measured) < max(_ENOUGH, LEAST_NETWORKS):
+    if len(measured) < _ENOUGH:
         return plain
 
     def line_of(counts: Floats, measured: Floats) -> tuple[Floats, float]:

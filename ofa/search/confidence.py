@@ -213,9 +213,6 @@ def _keep_confident(
 
 def _measure(space: SearchSpace, architectures: Sequence[Architecture], table: LatencyTable) -> list[Measurement]:
     """Whole networks, timed the way the table was."""
-    from latency_tables.measure import measure_networks
-    from search_spaces.plain import build_network
+    from latency_tables.measure import measure_architectures
 
-    modules = [build_network(space, architecture).eval() for architecture in architectures]
-    shapes = [(space.in_channels, architecture.resolution, architecture.resolution) for architecture in architectures]
-    return measure_networks(modules, shapes, table.settings)
+    return measure_architectures(space, architectures, table.settings)

@@ -70,20 +70,12 @@ class MeasurementBook:
 
 
 def device_book(path: Path, space: SearchSpace, device: DeviceSettings, table: LatencyTable) -> MeasurementBook:
-    """The book that measures on this machine, the way the table of the same device was measured.
-
-    Weights do not change the time a network takes, so networks are built with fresh ones.
-    """
+    """The book that measures on this machine, the way the table of the same device was measured."""
 
     def measure(architectures: Sequence[Architecture]) -> list[Median]:
-        from latency_tables.measure import measure_networks
-        from search_spaces.plain import build_network
+        from latency_tables.measure import measure_architectures
 
-        modules = [build_network(space, architecture).eval() for architecture in architectures]
-        shapes = [
-            (space.in_channels, architecture.resolution, architecture.resolution) for architecture in architectures
-        ]
-        measured = measure_networks(modules, shapes, device)
+        measured = measure_architectures(space, architectures, device)
         return [Median(m.median_ms, m.p10_ms, m.p90_ms, m.count) for m in measured]
 
     setup = digest([device.model_dump(mode="json"), table.device.model_dump(mode="json"), space.fingerprint])[:16]
