@@ -164,6 +164,27 @@ def test_journal_of_another_device_is_refused(device: Device, tmp_path: Path) ->
         Journal(path, here)
 
 
+def test_two_halves_of_a_measurement_are_united_once(device: Device, tmp_path: Path) -> None:
+    here = this_device(device())[1]
+    mine, other = Journal(tmp_path / "a.jsonl", here), Journal(tmp_path / "b.jsonl", here)
+    mine.record(Sample({"x": 1.0}))
+    other.begin_round({"s": 1.0})
+    other.record(Sample({"x": 3.0, "y": 2.0}))
+    other.record(Sample({"y": 9.0}))
+    other.retract(1)
+    assert mine.merge(other.path, here) == 2 and mine.merge(other.path, here) == 0
+    assert mine.counts() == {"x": 2, "y": 2} and mine.counts(clean=True) == {"x": 2, "y": 1} and mine.num_rounds == 1
+    again = Journal(mine.path, here)
+    assert again.counts(clean=True) == mine.counts(clean=True) and again.merge(other.path, here) == 0
+    before = mine.path.read_bytes()
+    Journal(tmp_path / "c.jsonl", here.model_copy(update={"threads": 9}))
+    with pytest.raises(UserError, match=r"c\.jsonl.*another device"):
+        mine.merge(tmp_path / "c.jsonl", here)
+    with pytest.raises(UserError, match=r"d\.jsonl.*no such"):
+        mine.merge(tmp_path / "d.jsonl", here)
+    assert mine.path.read_bytes() == before
+
+
 def test_more_threads_than_cores(device: Device) -> None:
     with pytest.raises(UserError, match=r"here\.threads.*cores.*1024"):
         this_device(device(threads=1024))

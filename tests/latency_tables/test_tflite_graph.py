@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +19,7 @@ from latency_tables.tflite_interpreter import LoadedModel
 from search_spaces import SearchSpace, get_space, list_spaces
 from search_spaces.common.errors import UserError
 from search_spaces.plain import build_network, build_operator
+from tests.latency_tables.graph_cases import UNKNOWN_CALLS, Branches, Shared, Tokens
 
 
 def randomize(module: nn.Module) -> None:
@@ -158,54 +158,12 @@ def test_constants_are_aligned() -> None:
     assert len(places) == 4 and all(place % 16 == 0 for place in places)
 
 
-def test_sums_and_products_of_branches() -> None:
-    class Branches(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.norm, self.gate = nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6), nn.Hardsigmoid()
-
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.conv(x)  # used twice: the norm must not be folded into it
-            return operator.add(operator.mul(self.norm(y), self.gate(y)), x)
-
-    compare(fx.symbolic_trace(Branches()), MAP)
+@pytest.mark.parametrize("network", [Branches, Tokens])
+def test_networks_of_several_layers(network: type[nn.Module]) -> None:
+    compare(fx.symbolic_trace(network()), MAP)
 
 
-def test_attention_with_all_that_stands_around_it() -> None:
-    class Tokens(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.places = nn.Parameter(torch.randn(63, 6))
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = x.flatten(2).transpose(1, 2) + self.places
-            heads = x.unflatten(-1, (-1, 2)).transpose(1, 2)
-            mixed = nn.functional.scaled_dot_product_attention(heads, heads + heads, heads)
-            mixed = mixed.transpose(1, 2).flatten(2)
-            linear = (heads @ (heads.transpose(-2, -1) @ heads)) / (heads.sum(dim=-2, keepdim=True) * 2 + 9.5)
-            mixed = mixed + linear.transpose(1, 2).flatten(2)
-            return mixed[:, 3] * mixed.mean(dim=1)
-
-    compare(fx.symbolic_trace(Tokens()), MAP)
-
-
-@pytest.mark.parametrize(
-    ("call", "named"),
-    [
-        (lambda x: x.unflatten(0, (1, -1)), "unflatten"),
-        (lambda x: x.flatten(0, 1), "flatten"),
-        (lambda x: x[0], "getitem|\\[0\\]"),
-        (lambda x: x[:, ::2], "slice"),
-        (lambda x: x.softmax(dim=1), "softmax"),
-        (lambda x: x.unsqueeze(0), "unsqueeze"),
-        (lambda x: x.topk(2, dim=-1)[1], "topk"),
-        (lambda x: x.expand(-1, x.size(1), 5), "size"),
-        (lambda x: torch.cat([x, x]), "cat"),
-        (lambda x: x.mean(), "mean"),
-        (lambda x: x.sum(dim=1), "sum"),
-        (lambda x: nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True), "attention with a mask"),
-    ],
-)
+@pytest.mark.parametrize(("call", "named"), UNKNOWN_CALLS)
 def test_unknown_forms_of_calls_are_named(call: Callable[[Tensor], Tensor], named: str) -> None:
     class Calls(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -216,14 +174,6 @@ def test_unknown_forms_of_calls_are_named(call: Callable[[Tensor], Tensor], name
 
 
 def test_norm_stays_where_the_convolution_is_used_elsewhere() -> None:
-    class Shared(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.norm = nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.norm(self.conv(x)) + self.conv(x)
-
     module = fx.symbolic_trace(Shared())
     compare(module, MAP)
     assert any(isinstance(leaf, nn.BatchNorm2d) for leaf in fold_batch_norm(module).modules())
