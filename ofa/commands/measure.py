@@ -194,7 +194,7 @@ def print_table(table: LatencyTable, space: SearchSpace, path: Path) -> None:
     )
     with suppress(UserError):  # graded on too few networks
         bounds = interval(*table.graded, 0.95)
-        console.print(f"  95 % of networks take {bounds.low - 1:+.1%} to {bounds.high - 1:+.1%} of what it predicts")
+        console.print(f"  95 % of networks take {bounds.low:.1%} to {bounds.high:.1%} of what it predicts")
     if table.conditions.disturbed and table.settings.max_other_load is not None:
         console.print(f"  {table.conditions.disturbed:.1%} of the samples were disturbed and taken again")
     if table.conditions.disturbed > 0.1 and table.settings.max_other_load is None:

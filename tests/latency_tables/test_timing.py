@@ -151,6 +151,12 @@ def test_least_interrupted_sample_counts_when_all_are(monkeypatch: pytest.Monkey
     assert sample == Sample({"a": 8.0}, disturbed=True)
 
 
+def test_beside_work_on_purpose_interruptions_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "_time_passes", lambda calls, passes: (np.array([[1.0], [1.0], [7.0]]), 0.3))
+    sample = take_sample({"a": lambda: None}, passes=3, retries=5, single_thread=True, beside=True)
+    assert sample == Sample({"a": 3.0}, disturbed=False)
+
+
 def test_core_share_means_nothing_with_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "_time_passes", lambda calls, passes: (np.array([[1.0]]), 0.1))
     assert not take_sample({"a": lambda: None}, passes=1, retries=0, single_thread=False).disturbed
