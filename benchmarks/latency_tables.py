@@ -48,6 +48,8 @@ def main() -> int:
     parser.add_argument("--holdout", type=int, default=100, help="networks that a table is graded on (default 100)")
     parser.add_argument("--fit", type=int, default=40, help="networks the correction is fitted on (default 40)")
     parser.add_argument("--budget", type=float, default=480.0, help="seconds a table may take (default 480)")
+    parser.add_argument("--memory", type=int, default=1024, help="MB of items prepared at once (default 1024)")
+    parser.add_argument("--patience", type=float, default=300.0, help="seconds to wait for quiet (default 300)")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "latency_tables")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--markdown", action="store_true", help="measure nothing: print what is in --output")
@@ -78,6 +80,8 @@ def device(runtime: str, options: argparse.Namespace) -> DeviceSettings:
             "holdout": options.holdout,
             "fit_networks": options.fit,
             "time_budget_s": options.budget,
+            "memory_mb": options.memory,
+            "patience_s": options.patience,
         }
     )
 

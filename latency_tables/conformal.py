@@ -4,6 +4,8 @@ With n networks that had no part in making a table, and one more like them, the 
 new one is at most the k-th smallest of theirs with probability k / (n + 1) at least, whatever the distribution (Vovk,
 Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; Lei et al., JASA 2018). "Like them" means drawn at
 random like them: the networks that a search picks are not, which is why winners are measured where the device is here.
+And measured at the same time: devices are faster or slower at another hour. A table that keeps its validations
+(`table.Later`) has the ratios of several hours; a new hour is then one more like those.
 """
 
 from __future__ import annotations

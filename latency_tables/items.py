@@ -92,8 +92,9 @@ def measure_items(
         prepare = _Preparer(runtime, items, device.threads, Path(folder))
         others = OtherWork(device.max_other_load, device.patience_s, own_seconds)
         sentinels = {key: prepare(key) for key in choose_sentinels(operators)}
-        for batch in _batches(items, device.memory_mb * 2**20, seed):
-            for plan in plans(device, deadline=deadline):
+        # every item is visited once a plan: batches that alternate see the same slow and fast spells of the machine
+        for number, plan in enumerate(plans(device, deadline=deadline)):
+            for batch in _batches(items, device.memory_mb * 2**20, (seed, number)):
                 samples = ledger.samples
                 keys = [key for key in batch if plan.wants(samples.get(key, Samples()), strict=strict)]
                 if not keys:
@@ -143,12 +144,12 @@ def choose_sentinels(operators: Mapping[str, Item]) -> list[str]:
     return [by_size[int(share * (len(by_size) - 1))] for share in (0.5, 0.8, 1.0)] if by_size else []
 
 
-def _batches(items: Mapping[str, Item], limit: float, seed: int) -> Iterator[list[str]]:
+def _batches(items: Mapping[str, Item], limit: float, seed: tuple[int, int]) -> Iterator[list[str]]:
     """The keys in random order, cut into batches of at most `limit` bytes (one item at least)."""
     batch: list[str] = []
     held = 0.0
     keys = list(items)
-    for index in np.random.default_rng((seed, 1)).permutation(len(keys)):
+    for index in np.random.default_rng((*seed, 1)).permutation(len(keys)):
         key = keys[index]
         if batch and held + items[key].num_bytes > limit:
             yield batch

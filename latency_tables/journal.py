@@ -26,7 +26,7 @@ class Journal(Ledger):
 
     def __init__(self, path: Path, device: DeviceFingerprint, *, max_drift: float = math.inf) -> None:
         """Read `path`, or start it. Raises `UserError` if it is damaged or was begun on another device."""
-        super().__init__(max_drift=max_drift)
+        super().__init__(max_drift=max_drift, at_usual_speed=usual_speed_matters(device))
         self.path = path
         self._merged: set[str] = set()
         lines = _lines(path, device)
@@ -79,6 +79,11 @@ class Journal(Ledger):
                 raise UserError(
                     f"line {number} is not a sample", file=path, hint="Delete the journal to measure from the start"
                 )
+
+
+def usual_speed_matters(device: DeviceFingerprint) -> bool:
+    """Beside busy processes the machine's restlessness is what is measured."""
+    return device.contention == 0
 
 
 def _lines(path: Path, device: DeviceFingerprint) -> list[Any]:

@@ -15,6 +15,9 @@ ENOUGH_CLEAN = 3
 #: readings of the sentinels before anything is said about the speed of the machine
 ENOUGH_READINGS = 3
 
+#: a reading counts as the median of itself and so many before and after it: speed changes by steps, readings jitter
+_NEIGHBOURS = 1
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -96,10 +99,12 @@ class _Taken:
 class Ledger:
     """Everything timed so far. Rounds begin with a *reading*: the times of a few sentinel operators, which tell how
     fast the machine is just then. Samples between two readings are disturbed if either of them is more than
-    `max_drift` off the median of all readings, or if they were retracted.
+    `max_drift` off the median of all readings, or if they were retracted. With `at_usual_speed` they are divided by
+    how much longer than usual the sentinels took around them, so that items timed at different moments compare.
     """
 
     max_drift: float = math.inf
+    at_usual_speed: bool = True
     _taken: list[_Taken] = field(default_factory=list)
     _readings: list[dict[str, float]] = field(default_factory=list)
     _judged: dict[str, Samples] | None = None
@@ -109,7 +114,7 @@ class Ledger:
         self._taken.append(_Taken(sample, len(self._readings) - 1))
         self._doubtful += 1
         if self._judged is not None:
-            self._count(self._judged, self._taken[-1], self._off_pace())
+            self._count(self._judged, self._taken[-1], self._off_pace(), self._pace())
 
     def begin_round(self, sentinels_ms: Mapping[str, float]) -> None:
         """A new round, with the times of the sentinels (none where there are none)."""
@@ -140,9 +145,9 @@ class Ledger:
     def samples(self) -> Mapping[str, Samples]:
         """The samples of every item."""
         if self._judged is None:
-            off, judged = self._off_pace(), defaultdict[str, Samples](Samples)
+            off, pace, judged = self._off_pace(), self._pace(), defaultdict[str, Samples](Samples)
             for taken in self._taken:
-                self._count(judged, taken, off)
+                self._count(judged, taken, off, pace)
             self._judged = judged
         return self._judged
 
@@ -180,10 +185,19 @@ class Ledger:
         off = {number for number, speed in enumerate(self.speeds) if abs(speed - 1) > self.max_drift}
         return off | {number - 1 for number in off}
 
+    def _pace(self) -> list[float]:
+        """By reading: how much longer things took from it to the next one (1.0: as usual)."""
+        if not self.at_usual_speed or len(self._readings) < ENOUGH_READINGS:
+            return [1.0] * len(self._readings)
+        speeds = self.speeds
+        smooth = [float(np.median(speeds[max(0, i - _NEIGHBOURS) : i + _NEIGHBOURS + 1])) for i in range(len(speeds))]
+        return [(now + after) / 2 for now, after in zip(smooth, [*smooth[1:], smooth[-1]], strict=True)]
+
     @staticmethod
-    def _count(judged: dict[str, Samples], taken: _Taken, off: set[int]) -> None:
+    def _count(judged: dict[str, Samples], taken: _Taken, off: set[int], pace: list[float]) -> None:
+        usual = pace[taken.after_reading] if taken.after_reading >= 0 else 1.0
         for key, ms in taken.sample.ms.items():
-            judged[key].add(ms, disturbed=_is_disturbed(taken, off))
+            judged[key].add(ms / usual, disturbed=_is_disturbed(taken, off))
 
 
 def _is_disturbed(taken: _Taken, off: set[int]) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -98,6 +99,13 @@ class HeldOut(Settings):
         return self
 
 
+class Later(Settings):
+    """The held-out networks measured again at another time, ms, in the order of `HeldOut.pairs`."""
+
+    created: str
+    measured_ms: Annotated[list[Ms], Field(min_length=1)]
+
+
 class Conditions(Settings):
     """How busy the machine was: load averages (None where the system has none), the share of the samples that were
     disturbed and taken again, and how far its speed was from the usual one at most while samples that count were taken.
@@ -124,8 +132,18 @@ class LatencyTable(Settings):
     correction: Correction
     heldout: HeldOut
     conditions: Conditions
+    later: list[Later] = Field(default_factory=list)
+    """What validations that were kept found: intervals then allow for how the device changes from time to time."""
     _file: Path | None = PrivateAttr(default=None)
     """Where it was last saved or read from, for messages."""
+
+    @model_validator(mode="after")
+    def _later_of_the_same_networks(self) -> LatencyTable:
+        for number, later in enumerate(self.later):
+            if len(later.measured_ms) != self.heldout.num:
+                what = f"has {len(later.measured_ms)} times, for {self.heldout.num} held-out networks"
+                raise UserError(what, key=f"later.{number}.measured_ms")
+        return self
 
     def cost(self, space: SearchSpace) -> CostTable:
         """Predicted latency of every network of `space`, in ms; per slot, with the intercept as a constant.
@@ -181,8 +199,15 @@ class LatencyTable(Settings):
 
     @property
     def graded(self) -> tuple[list[float], list[float]]:
-        """Predicted and measured ms of the networks it was graded on."""
-        return [pair.predicted_ms for pair in self.heldout.pairs], [pair.measured_ms for pair in self.heldout.pairs]
+        """Predicted and measured ms of the networks it was graded on, once for every time they were measured."""
+        predicted = [pair.predicted_ms for pair in self.heldout.pairs] * (1 + len(self.later))
+        measured = [pair.measured_ms for pair in self.heldout.pairs]
+        return predicted, measured + [ms for later in self.later for ms in later.measured_ms]
+
+    def with_later(self, measured_ms: Sequence[float]) -> LatencyTable:
+        """This table, knowing what the held-out networks (in its order) take now."""
+        later = Later(created=datetime.now(UTC).isoformat(timespec="seconds"), measured_ms=list(measured_ms))
+        return LatencyTable.model_validate(self.model_copy(update={"later": [*self.later, later]}).model_dump())
 
     def measured_space(self, *, file: Path | str | None = None) -> SearchSpace:
         """The space this table was measured for."""

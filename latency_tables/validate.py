@@ -12,6 +12,7 @@ import numpy as np
 
 from latency_tables.conformal import Interval, interval
 from latency_tables.items import EMPTY_CALL, measure_items, network_items, network_key, operator_items
+from latency_tables.journal import usual_speed_matters
 from latency_tables.measure import this_device
 from latency_tables.samples import Ledger
 from latency_tables.table import HeldOut, LatencyTable, grade
@@ -70,7 +71,7 @@ def validate_table(
     population = space.encode(architectures, file=file)
     sample = _sample(space, seed)
     settings = table.settings if rounds is None else table.settings.model_copy(update={"rounds": rounds})
-    ledger = Ledger(max_drift=settings.max_drift)
+    ledger = Ledger(max_drift=settings.max_drift, at_usual_speed=usual_speed_matters(here))
     measure_items(
         runtime,
         {key: item for key, item in operator_items(space).items() if key in sample or key == EMPTY_CALL},

@@ -243,10 +243,6 @@ class Journal:
             self.head = head
             self._append(head)
 
-    @property
-    def is_new(self) -> bool:
-        return not self.lines and not self.readings
-
     def record(self, ms: dict[str, float], disturbed: bool) -> None:
         self._append({"ms": ms, "disturbed": disturbed})
         self._add({"ms": ms, "disturbed": disturbed})
@@ -257,10 +253,14 @@ class Journal:
         self._add({"reading": sentinels_ms})
 
     def judged(self) -> list[tuple[dict[str, float], bool]]:
-        """(milliseconds, disturbed) of every sample: those beside a reading that is off the usual speed are, too."""
-        off = {i for i, speed in enumerate(self._speeds()) if abs(speed - 1) > self.max_drift}
-        off = off | {i - 1 for i in off} if len(self.readings) >= ENOUGH_READINGS else set()
-        return [(line["ms"], line["disturbed"] or i in off) for line, i in zip(self.lines, self._after)]
+        """(milliseconds at the usual speed, disturbed) of every sample; beside a reading that is off, they are, too."""
+        speeds = self._speeds() if len(self.readings) >= ENOUGH_READINGS else [1.0] * len(self.readings)
+        off = {i for i, speed in enumerate(speeds) if abs(speed - 1) > self.max_drift}
+        off |= {i - 1 for i in off}
+        smooth = [statistics.median(speeds[max(0, i - 1) : i + 2]) for i in range(len(speeds))]
+        pace = [(now + after) / 2 for now, after in zip(smooth, smooth[1:] + smooth[-1:])] + [1.0]  # -1: no reading
+        times = [{key: ms / pace[i] for key, ms in line["ms"].items()} for line, i in zip(self.lines, self._after)]
+        return [(ms, line["disturbed"] or i in off) for ms, line, i in zip(times, self.lines, self._after)]
 
     def samples(self) -> dict[str, dict[str, list[float]]]:
         found: dict[str, dict[str, list[float]]] = {}
@@ -387,8 +387,8 @@ class Measuring:
     def measure(self) -> None:
         plan = self.plan
         sentinels = {key: self.prepare(key) for key in self.bundle.manifest["sentinels"]}
-        for batch in self._batches():
-            for rounds in self._instances():
+        for rounds in self._instances():  # batches that alternate see the same slow and fast spells of the device
+            for batch in self._batches():
                 keys = [key for key in batch if self.journal.counts.get(key, 0) < rounds.stop]
                 if not keys or (rounds.start >= plan["min_rounds"] and time.monotonic() > self.deadline):
                     continue
@@ -568,7 +568,7 @@ def run(options: argparse.Namespace) -> None:
         return
     journal = Journal(options.output.with_suffix(".partial.jsonl"), head, plan["max_drift"])
     measuring = Measuring(bundle, load, journal, plan)
-    if journal.is_new:
+    if not journal.readings:
         measuring.check_all()
     measuring.measure()
     results = {key: journal.head[key] for key in ("schema", "manifest_sha256", "run", "device")}

@@ -18,11 +18,15 @@ def validate(
     table: Annotated[Path, typer.Argument(help="A table that `ofa measure` wrote, or a shipped device's name.")],
     rounds: Annotated[int | None, typer.Option(min=1, help="Samples of every network.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Add what was measured to the table: its intervals then allow for drift.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Check a table, and measure the networks it was graded on, and some of its operators, again.
 
-    Drift, and the error then and now. Exit code 1: what the table claims does not hold any more.
+    Drift, and the error then and now. Exit code 1: what the table claims does not hold any more. With --keep the table
+    learns how its device differs from time to time, and claims less from then on.
     """
     from latency_tables.listed import ListedTable
     from latency_tables.shipped import find_table
@@ -32,6 +36,8 @@ def validate(
 
     path = find_table(table)
     loaded = load_table(path)
+    if keep and (path != table or not isinstance(loaded, LatencyTable)):
+        raise UserError("goes with a table that was measured here, in a file of your own", file=path, key="--keep")
     if isinstance(loaded, ListedTable) and loaded.metric == "instructions":
         from latency_tables.cortex_m.recount import can_recount
 
@@ -46,6 +52,8 @@ def validate(
             what += f"here that could tell the {loaded.metric} again ({loaded.note})"
         raise UserError(what, file=path, hint=hint)
     result = validate_table(loaded, file=table, rounds=rounds, seed=seed)
+    if keep:
+        loaded.with_later([pair.measured_ms for pair in result.now.pairs]).save(path)
     if json:
         emit(
             {
@@ -79,8 +87,11 @@ def validate(
         console.print(f"{result.inside:.0%} of the networks are within the 95 % interval of their prediction")
     for claim in result.broken:
         console.print(f"no longer true: {claim}")
+    if keep:
+        console.print(f"kept in {table}: from now on its intervals allow for this")
     if result.broken:
-        console.print(f"measure it again: ofa measure ... -o {table} --replace")
+        if not keep:
+            console.print(f"measure it again (ofa measure ... -o {table} --replace), or give --keep")
         raise typer.Exit(1)
     console.print("the table holds")
 

@@ -87,8 +87,8 @@ def test_interrupted_measuring_goes_on_where_it_was(
     probes = choose_networks(space, num_fit=8, num_heldout=20, seed=0)
     networks = {network_key(space, network) for network in (*probes.fit, *probes.heldout)}
     assert before + after == Counter(dict.fromkeys({EMPTY_CALL, *space.operators(), *networks}, 2))
-    for key in (key for key in space.operators() if before[key] == 2):
-        assert table.entries[key].median_ms == kept.samples[key].summary().median_ms
+    for key in (key for key in space.operators() if before[key] == 2):  # but for what later readings say of the speed
+        assert table.entries[key].median_ms == pytest.approx(kept.samples[key].summary().median_ms, rel=0.3)
     assert not journal.exists()
 
 
@@ -193,7 +193,7 @@ def test_more_threads_than_cores(device: Device) -> None:
 def test_items_are_prepared_in_batches_that_fit(tiny: SearchSpace) -> None:
     everything = operator_items(tiny) | network_items(tiny, tiny.decode(tiny.sample(3, np.random.default_rng(0))))
     limit = 5 * 2**20
-    batches = list(items._batches(everything, limit, seed=0))
+    batches = list(items._batches(everything, limit, (0, 0)))
     assert sorted(key for batch in batches for key in batch) == sorted(everything) and len(batches) > 2
     for batch in batches:
         assert len(batch) == 1 or sum(everything[key].num_bytes for key in batch) <= limit

@@ -69,6 +69,22 @@ def test_what_a_ledger_counts_does_not_depend_on_when_it_is_asked(events: list) 
     assert sum(asked.counts().values()) == sum(len(value) for kind, value in events if kind == "sample")
 
 
+def test_items_timed_at_different_moments_compare() -> None:
+    """Two items as fast as each other, one timed while the machine was 6 % slower; one odd reading moves nothing."""
+    told, raw = Ledger(max_drift=0.1), Ledger(max_drift=0.1, at_usual_speed=False)
+    speeds = [1.0] * 6 + [1.06] * 5 + [1.0] + [1.06] * 2
+    for number, speed in enumerate(speeds):
+        for ledger in (told, raw):
+            ledger.begin_round({"s": 0.5 * speed, "t": 3.0 * speed})
+            if number not in (5, 13):  # while the speed changes, nobody knows which one it was
+                slow = 1.06 if number > 5 else 1.0
+                ledger.record(Sample({"late" if number > 5 else "early": 2.0 * slow}))
+    assert raw.samples["late"].summary().median_ms == pytest.approx(2.12)
+    early, late = (told.samples[key].summary().median_ms for key in ("early", "late"))
+    assert early / late == pytest.approx(1.0, abs=1e-9)
+    assert told.counts(clean=True) == raw.counts(clean=True)
+
+
 def test_disturbed_share_and_retraction() -> None:
     ledger = Ledger()
     ledger.record(Sample({"a": 1.0}))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from latency_tables import validate
+from latency_tables.conformal import upper_factor
 from latency_tables.table import LatencyTable, load_table
 from latency_tables.validate import Validation, compare, validate_table
 from ofa.cli import main
@@ -81,6 +82,35 @@ def test_exit_code(
             assert json.loads(out)["holds"] == (not broken) and json.loads(out)["broken"] == broken
         else:
             assert ("no longer true: Kendall tau fell" in out) == bool(broken) and ("holds" in out) != bool(broken)
+
+
+def test_kept_validations_widen_the_interval(
+    table_file: Path, table: LatencyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that was 8 % slower at another time is no surprise any more; what the table predicts stays."""
+    slower = again(table, np.full(table.heldout.num, 1.08))
+    monkeypatch.setattr(validate, "validate_table", lambda *arguments, **options: slower)
+    path = tmp_path / "mine.json"
+    path.write_bytes(table_file.read_bytes())
+    command("validate", str(path), "--keep", "--json")
+    kept = load_table(path)
+    assert isinstance(kept, LatencyTable) and kept.heldout == table.heldout and kept.entries == table.entries
+    assert len(kept.later) == 1
+    before, after = (upper_factor(*each.graded, 0.9) for each in (table, kept))
+    assert before < after <= 1.08 * max(np.array(table.graded[1]) / np.array(table.graded[0])) + 1e-9
+    assert not again(kept, np.full(table.heldout.num, 1.08)).broken
+    assert again(kept, np.ones(table.heldout.num)).inside is not None
+    data = json.loads(path.read_text())
+    data["later"][0]["measured_ms"].pop()
+    path.write_text(json.dumps(data))
+    with pytest.raises(UserError, match="held-out networks"):
+        load_table(path)
+
+
+def test_only_tables_of_ones_own_learn(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["validate", "samsung_note10", "--keep"])
+    assert caught.value.code == 2 and "--keep" in capsys.readouterr().err
 
 
 def test_another_device_is_refused(table: LatencyTable) -> None:
