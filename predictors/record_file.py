@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -215,8 +215,9 @@ def _check(line: Any, wanted: Mapping[str, str | None], where: str, space: Searc
             )
     if line["split"] != "selection":
         raise UserError("accuracies come from the selection split only", file=where, key="split", value=line["split"])
-    if line.get("origin", "sampled") not in ("sampled", "search"):
-        raise UserError("must be sampled or search", file=where, key="origin", value=line["origin"])
+    if line.get("origin", "sampled") not in get_args(Origin):
+        rule = f"must be one of {', '.join(get_args(Origin))}"
+        raise UserError(rule, file=where, key="origin", value=line["origin"])
     if not isinstance(line.get("group", ""), str):
         raise UserError("must be the key of a network", file=where, key="group", value=line["group"])
     for name, limit in (("accuracy", 1.0), ("loss", math.inf)):

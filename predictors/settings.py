@@ -8,8 +8,9 @@ import pydantic
 
 from search_spaces.common.settings import Settings
 
-#: How a record came about: `sampled` for fitting (an unbiased list), `search` for networks that a search asked about.
-Origin = Literal["sampled", "search"]
+#: How a record came about: `sampled` for fitting (an unbiased list), `search` for networks that a search asked about,
+#: `rank` for those that rankings are held against, which are never fitted.
+Origin = Literal["sampled", "search", "rank"]
 
 #: How the networks to record are drawn.
 Sampling = Literal["uniform", "stratified", "nested"]
