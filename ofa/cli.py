@@ -25,6 +25,7 @@ COMMANDS = (
     "latency",
     "records",
     "fit",
+    "rank",
     "search",
     "finetune",
     "export",

@@ -1,4 +1,4 @@
-"""How far a ranking agrees with the truth, with intervals; and how far a perfect one would, held against noisy truth."""
+"""How far a ranking agrees with the truth, with intervals; and how far a perfect one would, as the truth is noisy."""
 
 from __future__ import annotations
 
@@ -130,9 +130,7 @@ def noise_ceiling(accuracies: npt.ArrayLike, noise: Floats, *, level: float, gri
     if grid is not None:
         again = np.round(again * grid) / grid
     ones = np.ones((1, len(measured)))
-    draws = [
-        {name: float(statistic(ones)[0]) for name, statistic in _statistics(truth, row).items()} for row in again
-    ]
+    draws = [{name: float(statistic(ones)[0]) for name, statistic in _statistics(truth, row).items()} for row in again]
 
     def over_draws(name: str) -> Estimate:
         values = [draw[name] for draw in draws]

@@ -44,9 +44,7 @@ class AnswerBook:
     `identity` says which supernet and which images they are of: lines of others are left alone.
     """
 
-    def __init__(
-        self, path: Path, evaluate: Callable[[Architecture], Answer], *, identity: Mapping[str, str]
-    ) -> None:
+    def __init__(self, path: Path, evaluate: Callable[[Architecture], Answer], *, identity: Mapping[str, str]) -> None:
         self._path, self._evaluate, self._identity = path, evaluate, dict(identity)
         self._known: dict[str, Answer] = {}
         for number, line in enumerate(read_lines(path, "answers file"), start=1):
@@ -73,7 +71,7 @@ def answer(supernet: LoadedSupernet, architecture: Architecture, data: ImageData
     from trainers.evaluation.recalibration import pieces
 
     network = specialize(supernet, architecture, data, batch_size=batch_size).eval()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     device = next(network.parameters()).device
     correct, loss = [], 0.0
     with torch.inference_mode():

@@ -47,6 +47,7 @@ def gather(run: Path) -> dict[str, Any]:
         "training": _training(found),
         "records": _records(found, latencies),
         "predictor": _predictor(found),
+        "ranking": found.ranking,
         "fronts": {} if found.search is None else found.search["fronts"],
         "winners": _winners(found, latencies),
         "reference": found.reference,

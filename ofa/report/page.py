@@ -10,6 +10,7 @@ from ofa.report.evidence import predictor_section, tables_section, training_sect
 from ofa.report.markup import Markup, join, raw_json, tag
 from ofa.report.networks import networks_section
 from ofa.report.overview import header, tradeoff_section, winners_section
+from ofa.report.ranking import ranking_section
 
 #: what the page may load: nothing but itself
 _POLICY = (
@@ -27,6 +28,7 @@ def render_page(report: dict[str, Any]) -> str:
         networks_section(report),
         tables_section(report),
         predictor_section(report),
+        ranking_section(report),
         training_section(report),
         data_section(report),
         reproduce_section(report),

@@ -15,6 +15,8 @@ from ofa.export.search_file import FILE as SEARCH
 from ofa.export.search_file import read_search
 from ofa.export.session import LEDGER
 from ofa.export.winners import FOLDER
+from ofa.rank.rank_file import FILE as RANKING
+from ofa.rank.rank_file import read_ranking
 from predictors.base import Predictor, load_predictor
 from predictors.record_file import Records, load_records
 from search_spaces import SearchSpace
@@ -46,6 +48,7 @@ class Sources:
     search: dict[str, Any] | None = None
     exports: dict[str, dict[str, Any]] = field(default_factory=dict)
     reference: dict[str, Any] | None = None
+    ranking: dict[str, Any] | None = None
     training: list[dict[str, Any]] = field(default_factory=list)
     ledger: list[dict[str, Any]] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
@@ -70,6 +73,7 @@ def read_sources(run: Path) -> Sources:
         _note(found, "the accuracy predictor", "predictor/predictor.json", f"ofa fit {run}")
     else:
         found.predictor = load_predictor(run / "predictor")
+    _read_ranking(found)
     _read_search(found)
     return found
 
@@ -104,6 +108,18 @@ def _read_records(found: Sources, space: SearchSpace, weights_sha256: str) -> No
         _note(found, "accuracy records", path.name, f"ofa records {found.run}")
     else:
         found.records = records
+
+
+def _read_ranking(found: Sources) -> None:
+    """The ranking report, which a run need not have; one of another predictor or supernet says nothing here."""
+    if not (found.run / RANKING).exists() or found.predictor is None or found.supernet is None:
+        return
+    ranking = read_ranking(found.run)
+    of_these = (found.supernet["weights_sha256"], found.predictor.inputs)
+    if (ranking["weights_sha256"], ranking["predictor"].get("inputs")) == of_these:
+        found.ranking = ranking
+    else:
+        _note(found, "the ranking report of this predictor", RANKING, f"ofa rank {found.run}")
 
 
 def _read_search(found: Sources) -> None:
