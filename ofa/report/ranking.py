@@ -21,8 +21,9 @@ def ranking_section(report: Report) -> Markup | None:
         return None
     level = f"{100 * ranking['level']:.0f} %"
     intro = (
-        f"Judged by networks that were evaluated for this alone: no predictor was fitted to them. Intervals are at {level}, "
-        "by bootstrap. Top-k regret: accuracy points between the best network and the best of the k that were ranked first."
+        "Judged by networks that were evaluated for this alone: no predictor was fitted to them. Intervals are at "
+        f"{level}, by bootstrap. Top-k regret: accuracy points between the best network and the best of the k that "
+        "were ranked first."
     )
     return tag(
         "section",
