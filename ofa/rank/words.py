@@ -66,10 +66,10 @@ def step_head(sensitivity: Facts) -> list[str]:
 
 def step_row(step: Facts, cost: str) -> list[str]:
     """One step as `step_head` has it: the last is `noise` where the gain cannot be told from none."""
-    genes = f"{step['gene']} × {step['num_genes']}" if step["num_genes"] > 1 else step["gene"]
+    genes = f"{step['gene']} ×{step['num_genes']}" if step["num_genes"] > 1 else step["gene"]
     per, (_, factor) = step["gain_per"].get(cost), _unit(cost)
     return [
-        f"{genes}: {step['start']} → {step['end']}",
+        f"{genes}: {step['start']}→{step['end']}",
         _interval(_times(step["gain"], 100), 2, signed=True),
         _change(step["changes"][cost], cost),
         "–" if per is None else _interval(_times(per, 100 * factor), 3, significant=True),
