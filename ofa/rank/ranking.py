@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ofa.console import note
 from ofa.pipeline import lock_run
+from ofa.rank.alone import AloneTraining, alone_folder, standalone_accuracies
 from ofa.rank.answers import Answer, AnswerBook, answer
 from ofa.rank.fresh import MIN_NETWORKS, fresh_networks
 from ofa.rank.rank_file import FILE, FOLDER, SCHEMA
@@ -187,12 +190,17 @@ def _standalone(
     quiet: bool,
 ) -> dict[str, Any]:
     """The supernet's subnets, and whatever else ranks networks, against the same networks trained alone."""
-    from ofa.rank.alone import standalone_accuracies, training_alone
-
     seeds = list(range(config.seed, config.seed + num_seeds))
     architectures = fresh.architectures[:num]
-    train = training_alone(config, space)
-    accuracies = standalone_accuracies(architectures, seeds, train, folder=run / FOLDER, quiet=quiet)
+    train, folder = AloneTraining(config, space), run / FOLDER
+    for seed, architecture in itertools.product(seeds, architectures):  # all before any is trained for hours
+        train.check(architecture, seed, alone_folder(folder, architecture, seed))
+
+    def tell(text: str) -> None:
+        if not quiet:
+            note(f"[{config.name}] {text}")
+
+    accuracies = standalone_accuracies(architectures, seeds, train, folder=folder, tell=tell)
     rankers = {"supernet": fresh.accuracies, "predictor": prediction.mean, **_rankers(space, fresh.population)}
     return standalone_facts({name: values[:num] for name, values in rankers.items()}, accuracies, bootstrap) | {
         "seeds": seeds,

@@ -55,8 +55,12 @@ def _predicted(part: Report) -> Markup:
     return join(
         tag("h3", f"The predictor, against {part['num']} subnets it never saw"),
         _scores(part),
-        _notes(words.predicted_notes(part)),
-        tag("div", tag("figure", chart, tag("figcaption", "Fresh networks, on the selection split.")), class_="pair"),
+        tag(
+            "div",
+            tag("figure", chart, tag("figcaption", "Fresh networks, on the selection split.")),
+            tag("div", _notes(words.predicted_notes(part))),
+            class_="pair",
+        ),
     )
 
 

@@ -16,14 +16,16 @@ BOOTSTRAP = Bootstrap(level=0.9, resamples=200, seed=0)
 def test_every_training_has_a_folder_of_its_own(space: SearchSpace, tmp_path: Path) -> None:
     architectures = space.decode(space.sample(3, np.random.default_rng(0)))
     trained: dict[Path, float] = {}
+    told: list[str] = []
 
     def train(architecture: Architecture, seed: int, folder: Path) -> float:
         trained[folder] = seed + architectures.index(architecture) / 10
         return trained[folder]
 
-    found = standalone_accuracies(architectures, [4, 7], train, folder=tmp_path, quiet=True)
+    found = standalone_accuracies(architectures, [4, 7], train, folder=tmp_path, tell=told.append)
     assert found == pytest.approx(np.array([[4.0, 4.1, 4.2], [7.0, 7.1, 7.2]]))
     assert list(trained) == [tmp_path / "alone" / f"{one.key}-seed{seed}" for seed in (4, 7) for one in architectures]
+    assert told[3] == f"training alone, 4 of 6: {architectures[0].key} with seed 7"
 
 
 def test_scores_against_the_mean_of_the_seeds() -> None:
