@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ofa.config import load_run_config
+from predictors.records import SubnetEvaluator
+from search_spaces import Architecture
 from search_spaces.common.files import read_lines
 
 
@@ -30,6 +33,12 @@ def test_the_predictor_is_judged_and_stays_as_it_is(ofa: Any, run: Path) -> None
         assert list(score["regret"]) == ["1", "5", "10"] and score["regret"]["1"]["value"] >= 0
     assert facts["standalone"] is None
     assert facts["sensitivity"]["costs"] == ["latency@here", "macs"] and facts["sensitivity"]["steps"]
+
+    evaluator = SubnetEvaluator(run, load_run_config(run))
+    for network in predicted["networks"][:2]:  # image by image is as a whole
+        evaluation = evaluator(Architecture.from_json(network["architecture"]))
+        (line,) = [line for line in new if line["key"] == network["key"]]
+        assert evaluation.accuracy == network["accuracy"] and evaluation.loss == pytest.approx(line["loss"], rel=1e-5)
 
     files = {path: path.read_bytes() for path in (run / "records.jsonl", run / "rank" / "answers.jsonl")}
     again = ofa("rank", run, "-n", "12", "--json")
