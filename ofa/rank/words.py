@@ -56,7 +56,7 @@ def standalone_notes(part: Facts) -> list[str]:
 
 
 def sensitivity_title(sensitivity: Facts) -> str:
-    return f"what a gene buys for its {sensitivity['costs'][0]}"
+    return f"what a gene buys, paid in {sensitivity['costs'][0]}"
 
 
 def step_head(sensitivity: Facts) -> list[str]:
@@ -98,9 +98,9 @@ def _scores(score: Facts) -> dict[str, str]:
 
 def _interval(value: Facts, decimals: int, *, signed: bool = False, significant: bool = False) -> str:
     """`0.82 (0.74 to 0.88)`, without the ends where they are not known."""
-    form = f"{'+' if signed else ''}.{decimals}{'g' if significant else 'f'}"
+    form = f".{decimals}{'g' if significant else 'f'}"
     ends = "" if value["lower"] is None else f" ({value['lower']:{form}} to {value['upper']:{form}})"
-    return f"{value['value']:{form}}{ends}"
+    return f"{value['value']:{'+' if signed else ''}{form}}{ends}"
 
 
 def _times(value: Facts, factor: float) -> dict[str, float | None]:
@@ -111,7 +111,8 @@ def _change(value: float, cost: str) -> str:
     metric = cost.partition("@")[0]
     if metric == "latency" and abs(value) < 0.1:
         return f"{1000 * value:+.3g} µs"
-    return f"{'+' if value >= 0 else ''}{format_quantity(value, metric) if metric in METRICS else f'{value:.4g}'}"
+    rounded = float(f"{value:.3g}")
+    return f"{'+' if value >= 0 else ''}{format_quantity(rounded, metric) if metric in METRICS else f'{rounded:g}'}"
 
 
 def _unit(cost: str) -> tuple[str, float]:

@@ -49,7 +49,7 @@ def test_the_predictor_is_judged_and_stays_as_it_is(ofa: Any, run: Path) -> None
 
     told = ofa("rank", run, "-n", "12")
     assert told.code == 0 and "against 12 subnets the predictor never saw" in told.out
-    for words in ("perfect ranking", "MACs alone", "top-10 regret", "what a gene buys for its latency@here"):
+    for words in ("perfect ranking", "MACs alone", "top-10 regret", "what a gene buys, paid in latency@here"):
         assert words in told.out, words
 
 
