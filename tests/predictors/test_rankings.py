@@ -135,6 +135,25 @@ def test_images_that_are_hard_for_all_cost_rankings_little() -> None:
     assert ceilings[0] > 0.9 > ceilings[1]
 
 
+def test_the_ceiling_of_shared_images_is_what_the_truth_scores() -> None:
+    """The truth being the accuracy over all images: those that are drawn are the same for all networks."""
+    rng = np.random.default_rng(7)
+    ceilings, independent, reached = [], [], []
+    for trial in range(12):
+        skill, difficulty = 3 + 0.3 * rng.normal(size=40), 2.5 * rng.normal(size=(2, 4000))
+        right = [rng.random((40, 4000)) < 1 / (1 + np.exp(-3 * (skill[:, None] - hard))) for hard in difficulty]
+        truth, correct = np.concatenate(right, axis=1)[:, 500:].mean(axis=1), right[0][:, :500]
+        measured = correct.mean(axis=1)
+        reached.append(once(kendall_tau(truth, measured), 40))
+        for noise, found in (
+            (image_noise(correct, num_draws=40, seed=trial), ceilings),
+            (binomial_noise(measured, 500, num_draws=40, seed=trial), independent),
+        ):
+            found.append(noise_ceiling(measured, noise, level=0.9, grid=500).tau.value)
+    assert np.mean(ceilings) == pytest.approx(np.mean(reached), abs=0.07)
+    assert np.mean(independent) < np.mean(reached) - 0.1
+
+
 def test_noise_of_other_images_is_that_of_resampled_ones() -> None:
     correct = np.random.default_rng(5).random((3, 50)) < 0.8
     noise = image_noise(correct, num_draws=4000, seed=0)
