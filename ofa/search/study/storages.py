@@ -16,7 +16,6 @@ from search_spaces.common.errors import UserError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
-    from optuna.storages.journal import BaseJournalFileLock
 
 _FORMS = "Write sqlite:///FILE.db, journal:FILE.log, postgresql://USER@HOST/NAME or mysql://USER@HOST/NAME"
 _JOURNALS = (".log", ".journal", ".jsonl")
@@ -73,37 +72,34 @@ def _open_journal(path: Path, key: str) -> BaseStorage:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=journal_lock(path)))
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalLock(path)))
     except OSError as error:
         raise UserError(f"cannot be opened: {error.strerror or error}", file=path, key=key) from error
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise UserError("not a journal of studies", file=path, key=key) from error
 
 
-def journal_lock(path: Path) -> BaseJournalFileLock:
+class JournalLock:
     """A lock that the system takes back from a worker that is killed, at once; it also mends what such a one left.
 
     Optuna's own locks are files that stay behind, and are broken up after 30 s. A last line that was cut short is cut
     off before the next is written, for a journal with such a line in its middle cannot be read any more.
     """
-    from optuna.storages.journal import BaseJournalFileLock
 
-    class _Lock(BaseJournalFileLock):
-        def __init__(self) -> None:
-            self._descriptor: int | None = None
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
 
-        def acquire(self) -> bool:
-            self._descriptor = os.open(path, os.O_RDWR)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            _cut_torn_line(self._descriptor)
-            return True
+    def acquire(self) -> bool:
+        self._descriptor = os.open(self._path, os.O_RDWR)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        _cut_torn_line(self._descriptor)
+        return True
 
-        def release(self) -> None:
-            assert self._descriptor is not None
-            os.close(self._descriptor)  # which unlocks
-            self._descriptor = None
-
-    return _Lock()
+    def release(self) -> None:
+        assert self._descriptor is not None
+        os.close(self._descriptor)  # which unlocks
+        self._descriptor = None
 
 
 def _cut_torn_line(descriptor: int) -> None:

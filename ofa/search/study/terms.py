@@ -100,14 +100,18 @@ def open_study(storage: BaseStorage, name: str, terms: Terms, *, where: str, sta
     if not name.strip():
         raise UserError("a study needs a name", key="--study", value=name)
     directions = ["maximize", *("minimize" for _ in terms.objectives[1:])]
-    study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
-    study_id = storage.get_study_id_from_name(name)
+    try:
+        study_id = storage.get_study_id_from_name(name)
+    except KeyError:
+        optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+        study_id = storage.get_study_id_from_name(name)
     if ATTRIBUTE not in storage.get_study_user_attrs(study_id):
-        if storage.get_n_trials(study_id) or [d.name.lower() for d in study.directions] != directions:
+        known = [direction.name.lower() for direction in storage.get_study_directions(study_id)]
+        if storage.get_n_trials(study_id) or known != directions:
             raise _other(where, name, "was made by another program")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(list(terms.objectives))
+            optuna.load_study(storage=storage, study_name=name).set_metric_names(list(terms.objectives))
         storage.set_study_user_attr(study_id, ATTRIBUTE, {**terms.facts(), "stale_after_s": stale_after_s})
     return study_id, check_study(storage, study_id, terms, where=where, name=name)
 

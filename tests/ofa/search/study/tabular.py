@@ -1,6 +1,6 @@
 """A cheap stand-in for a supernet and its images: accuracies by formula, each evaluation a line of a file of its own.
 
-`python -m`-less script too: `python tabular.py RUN STORAGE NUM SAMPLER SECONDS STALE` is one worker, which tests kill.
+`python tabular.py RUN STORAGE NUM SAMPLER SECONDS STALE` is one worker, which tests kill.
 """
 
 from __future__ import annotations
@@ -25,13 +25,17 @@ BUDGET = parse_max(["macs=50%"])
 
 
 def config() -> SimpleNamespace:
-    return SimpleNamespace(seed=0, devices=(), search=SearchSettings.model_validate({}))
+    return SimpleNamespace(
+        seed=0, devices=(), search=SearchSettings.model_validate({"budgets": {"small": {"macs": "50%"}}})
+    )
 
 
 def accuracy_of(space: SearchSpace, row: np.ndarray) -> float:
     """Larger is better, and every gene has a taste of its own."""
     size = float(np.log(space.cost("macs").evaluate(row[None])[0]))
-    taste = float(space.one_hot(row[None])[0] @ np.random.default_rng(5).normal(size=int(space.genome.num_options.sum())))
+    taste = float(
+        space.one_hot(row[None])[0] @ np.random.default_rng(5).normal(size=int(space.genome.num_options.sum()))
+    )
     return float(1 / (1 + np.exp(-(0.3 * (size - 12) + 0.1 * taste))))
 
 
