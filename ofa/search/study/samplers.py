@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from ofa.search.row_set import RowSet
-from ofa.search.study.distributions import all_distributions, distributions, params, row_of, suggest
+from ofa.search.study.distributions import all_distributions, params, row_of, suggest
 from search_spaces.common.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -104,6 +103,7 @@ class OptunaProposer:
     def __init__(self, name: str, terms: Terms, *, seed: int) -> None:
         self._kind, self._terms, self._seed = _KINDS[name], terms, seed
         self._distributions = all_distributions(terms.space)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # a line for every study in memory
 
     def propose(self, history: History, num: int) -> Population:
         space = self._terms.space
@@ -135,23 +135,29 @@ class OptunaProposer:
         directions = ["maximize", *("minimize" for _ in self._terms.objectives[1:])]
         sampler = self._kind.make(seed, self._excess)
         study = optuna.create_study(directions=directions, sampler=sampler)
-        for number, (row, accuracy) in enumerate(zip(history.population, history.accuracies, strict=True)):
-            study.add_trial(self._trial(row, number, self._terms.values(row, float(accuracy))))
-        for number, row in enumerate(history.pending, start=len(history)):
-            study.add_trial(self._trial(row, number, None))
+        population = np.concatenate([history.population, history.pending])
+        excess = self._terms.excess(population).tolist()
+        costs = [self._terms.costs[name].evaluate(history.population) for name in self._terms.objectives[1:]]
+        values = np.stack([history.accuracies, *costs], axis=1).tolist()
+        if self._kind.generation_key is not None:  # else a child that switches a block on always gets the same block
+            space, rng = self._terms.space, np.random.default_rng(seed)
+            spare = rng.integers(space.genome.num_options, size=population.shape)
+            population = np.where(space.active(population), population, spare)
+        for number, row in enumerate(population):
+            study.add_trial(self._trial(row, number, excess[number], values[number] if number < len(values) else None))
         return study
 
-    def _trial(self, row: Population, number: int, values: list[float] | None) -> FrozenTrial:
-        space, kind = self._terms.space, self._kind
-        attributes: dict[str, Any] = {"constraints": self._terms.constraints(row)}
+    def _trial(self, row: Population, number: int, excess: list[float], values: list[float] | None) -> FrozenTrial:
+        kind = self._kind
+        attributes: dict[str, Any] = {"constraints": excess}
         if kind.generation_key is not None:
             attributes[kind.generation_key] = number // _GENERATION
-        own: dict[str, BaseDistribution] = self._distributions if kind.all_genes else distributions(space, row)
+        genes = params(self._terms.space, row, only_active=not kind.all_genes)
         return optuna.trial.create_trial(
             state=TrialState.RUNNING if values is None else TrialState.COMPLETE,
             values=values,
-            params=params(space, row, only_active=not kind.all_genes),
-            distributions=own,
+            params=genes,
+            distributions={name: self._distributions[name] for name in genes},
             system_attrs=attributes,
         )
 
