@@ -20,8 +20,14 @@ def history_of(tabular: ModuleType, terms: Terms, num: int, *, num_pending: int 
     return History(kept[:num], accuracies, kept[num:], (0, num, num_pending, stream))
 
 
-@pytest.mark.parametrize("objectives", [("accuracy",), ("accuracy", "macs", "peak_memory")])
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize(
+    ("name", "objectives"),
+    [
+        pytest.param(name, objectives, marks=[pytest.mark.slow] if name == "gp" and len(objectives) > 1 else [])
+        for name in SAMPLERS
+        for objectives in (("accuracy",), ("accuracy", "macs", "peak_memory"))
+    ],
+)
 def test_a_proposal_follows_from_the_history(
     tabular: ModuleType, space: SearchSpace, terms: Terms, name: str, objectives: tuple[str, ...]
 ) -> None:

@@ -85,11 +85,11 @@ def test_two_workers_never_evaluate_the_same_network(
 ) -> None:
     """With the same seed they have the same ideas at the same time."""
     where = storage.format(run)
-    workers = [start(run, where, 16, sampler="random", seconds=0.02, stale=60.0) for _ in range(2)]
+    workers = [start(run, where, 12, sampler="random", seconds=0.02, stale=60.0) for _ in range(2)]
     facts = [results(worker) for worker in workers]
-    assert [found["num_evaluated"] for found in facts] == [16, 16]
-    assert len(tabular.evaluations(run)) == len(set(tabular.evaluations(run))) == 16
-    check(run, where, space, 16, set())
+    assert [found["num_evaluated"] for found in facts] == [12, 12]
+    assert len(tabular.evaluations(run)) == len(set(tabular.evaluations(run))) == 12
+    check(run, where, space, 12, set())
 
 
 def kill_at_random(
@@ -121,8 +121,8 @@ def kill_at_random(
 
 def test_a_killed_worker_loses_nothing(run: Path, space: SearchSpace) -> None:
     where = f"journal:{run}/study.log"
-    killed = kill_at_random(run, where, 14, 3, num_workers=1, sampler="random", seed=1)
-    check(run, where, space, 14, killed)
+    killed = kill_at_random(run, where, 10, 2, num_workers=1, sampler="random", seed=1)
+    check(run, where, space, 10, killed)
 
 
 @pytest.mark.slow
