@@ -94,8 +94,11 @@ class Worker:
                 self.ledger.fail(entry, LOST)
         if dead:
             entries = self.ledger.entries()
-        for entry in owners(entries).values():
-            if entry.state == "done" and entry.network not in self._known and self._on_file(entry.network) is None:
+        strange = [e for e in owners(entries).values() if e.state == "done" and e.network not in self._known]
+        if strange:
+            self._on_file(strange[0].network)  # reads the file again
+        for entry in strange:
+            if entry.network not in self._known:
                 self._record(entry)
         return entries
 
@@ -110,13 +113,12 @@ class Worker:
         """The next network: one that lost its worker, else what the proposer offers; None if nothing new is left."""
         space, owned = self.ledger.terms.space, owners(entries)
         losses = Counter(entry.network for entry in entries if entry.reason in (LOST, ERROR))
+        barred = [entry for entry in entries if losses[entry.network] >= _MOST_LOSSES]
         for entry in entries:
-            freed = entry.reason in (LOST, STOPPED) and entry.network not in owned
-            if freed and losses[entry.network] < _MOST_LOSSES:
+            if entry.reason in (LOST, STOPPED) and entry.network not in owned and losses[entry.network] < _MOST_LOSSES:
                 return entry.row
         done = [entry for entry in owned.values() if entry.state == "done"]
         pending = [entry for entry in owned.values() if entry.state == "running"]
-        barred = [entry for entry in entries if losses[entry.network] >= _MOST_LOSSES]
         history = History(
             population=rows(done, space.num_genes),
             accuracies=np.array([entry.accuracy for entry in done], dtype=np.float64),
@@ -126,24 +128,18 @@ class Worker:
         taken = np.concatenate([history.population, history.pending, rows(barred, space.num_genes)])
         self._queue = [row for row in self._queue if not (taken == row).all(axis=1).any()]
         if not self._queue:
-            proposed = self.proposer.propose(history, self.batch)
-            if not len(proposed):
-                return None
-            rng = np.random.default_rng([self.seed, *history.stream])
-            self._queue = list(
-                fresh_rows(
-                    space,
-                    proposed,
-                    taken,
-                    keeps=self.ledger.terms.keeps,
-                    anchors=np.concatenate(
-                        [self.anchors, history.population[self.ledger.terms.keeps(history.population)]]
-                    ),
-                    rng=rng,
-                    num=len(proposed),
-                )
-            )
+            self._queue = list(self._fresh(history, taken))
         return self._queue.pop(0) if self._queue else None
+
+    def _fresh(self, history: History, taken: Population) -> Population:
+        """What the proposer offers, brought within the limits and off what is taken."""
+        proposed, keeps = self.proposer.propose(history, self.batch), self.ledger.terms.keeps
+        if not len(proposed):
+            return proposed
+        anchors = np.concatenate([self.anchors, history.population[keeps(history.population)]])
+        rng = np.random.default_rng([self.seed, *history.stream])
+        space, num = self.ledger.terms.space, len(proposed)
+        return fresh_rows(space, proposed, taken, keeps=keeps, anchors=anchors, rng=rng, num=num)
 
     @property
     def _salt(self) -> int:
