@@ -58,7 +58,7 @@ def run_study(
     returns its results at once; one that is started again after it was killed goes on.
 
     `sampler` is one of `samplers.SAMPLERS`, or builds a proposer of one's own. Without a `budget`, that of the config
-    is kept, or none if it has none. `objectives` are `accuracy`, and costs to trade it against. `evaluator` is the
+    is kept, or none if it has none; of several, a proposer of one's own sees to each, and the study itself to none. `objectives` are `accuracy`, and costs to trade it against. `evaluator` is the
     run's supernet on its selection split if left out. `stale_after_s` is how long a silent worker is waited for; the
     worker that makes the study decides. `batch` networks are asked of the proposer at a time.
 
@@ -67,10 +67,12 @@ def run_study(
     """
     _check(num=num, stale_after_s=stale_after_s, batch=batch)
     problem = load_problem(run, config, budget=budget)
-    if len(problem.budgets) > 1:
+    several = len(problem.budgets) > 1
+    if several and isinstance(sampler, str):
         budgets = ", ".join(one.name for one in problem.budgets)
-        raise UserError("a study keeps one budget", key="search.budgets", value=budgets, hint="Give its limits: --max")
-    limits = problem.budgets[0].limits if problem.budgets else {}
+        hint = "Give its limits: --max. The sampler `predictor` searches all budgets at once"
+        raise UserError(f"a study of {sampler!r} keeps one budget", key="search.budgets", value=budgets, hint=hint)
+    limits = problem.budgets[0].limits if problem.budgets and not several else {}
     full = (objective if objective == ACCURACY else _cost(problem, objective) for objective in objectives)
     terms = Terms(problem.space, problem.weights_sha256, problem.costs, limits, tuple(full))
     seed = config.seed if seed is None else seed
@@ -150,7 +152,7 @@ def _cost(problem: Problem, name: str) -> str:
 
 
 def _anchors(problem: Problem, seed: int) -> Population:
-    if not problem.budgets:
+    if len(problem.budgets) != 1:
         return problem.space.smallest()[None]
     return feasible_networks(problem.space, problem.costs, problem.budgets[0], seed=seed)
 

@@ -1,0 +1,108 @@
+"""The predictor loop of a run: propose with the predictor, evaluate for real, fit again; then winners as ever.
+
+Every evaluation is a line of the records file, so nothing is thrown away: a loop that was stopped goes on where it was,
+a larger one continues a smaller one, and other workers (torchrun ranks, other machines) share it through the storage.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ofa.search.budgets import DEVICE_METRICS, metric_of
+from ofa.search.proposals import Fit, Floats, Predict, PredictorProposals
+from ofa.search.stage import Problem, load_problem
+from predictors.fit import fit_records
+from predictors.record_file import Records, load_records
+from predictors.refit import Refitter
+from predictors.settings import PredictorSettings
+from search_spaces.common.files import digest
+
+if TYPE_CHECKING:
+    from ofa.config import RunConfig
+    from ofa.search.budgets import Budget
+    from ofa.search.study.proposer import Proposer
+    from predictors.base import Predictor
+    from search_spaces import SearchSpace
+    from search_spaces.genome import Population
+
+#: The sampler that is this loop, beside those of Optuna.
+PREDICTOR = "predictor"
+
+#: Networks proposed from one fit.
+_BATCH = 4
+
+
+def fit_history(space: SearchSpace, settings: PredictorSettings, *, seed: int = 0) -> Fit:
+    """Fits a predictor of `space` to what a search has seen, in the order it was seen (see `predictors.refit`)."""
+    refitter = Refitter(space, settings.model_copy(update={"origins": ("search",)}), seed=seed)
+
+    def fit(population: Population, accuracies: Floats) -> Predict:
+        records = Records(
+            population=population,
+            accuracies=accuracies,
+            losses=np.full(len(population), np.inf),
+            keys=tuple(architecture.key for architecture in space.decode(population)),
+            origins=("search",) * len(population),
+        )
+        return refitter.update(records).bind(space)
+
+    return fit
+
+
+def loop_proposer(problem: Problem, *, seed: int) -> Proposer:
+    """The proposer of a run: a winner for every budget of the problem, and the front of every cost they limit."""
+    costs = tuple(dict.fromkeys(name for budget in problem.budgets for name in budget.limits))
+    return PredictorProposals(
+        problem.space,
+        problem.costs,
+        problem.budgets,
+        costs,
+        problem.config.search,
+        fit_history(problem.space, problem.config.predictor, seed=seed),
+        seed=seed,
+    )
+
+
+def evaluate_more(
+    run: Path,
+    config: RunConfig,
+    *,
+    num: int,
+    budget: Budget | None = None,
+    sampler: str = PREDICTOR,
+    storage: str | None = None,
+    study: str | None = None,
+    seed: int | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Bring a study of the run to `num` networks that were evaluated for real; its results as JSON-like facts.
+
+    Left out, the storage is a journal in the run's folder and the study is named after the sampler and the budgets, so
+    that the same command goes on where it was.
+    """
+    from ofa.search.study.run import run_study
+
+    problem = load_problem(run, config, budget=budget)
+    limits = [[one.name, one.limits] for one in problem.budgets]
+    return run_study(
+        run,
+        config,
+        storage=storage or f"journal:{run / 'studies.journal'}",
+        study_name=study or f"{sampler}-{digest(limits)[:8]}",
+        num=num,
+        sampler=loop_proposer if sampler == PREDICTOR else sampler,
+        budget=budget,
+        seed=seed,
+        batch=_BATCH if sampler == PREDICTOR else 1,
+        quiet=quiet,
+    )
+
+
+def learned_predictor(run: Path, config: RunConfig, problem: Problem) -> Predictor:
+    """A predictor fitted to all that was evaluated, by whom and why ever: the networks near the budgets too."""
+    settings = config.predictor.model_copy(update={"origins": ("sampled", "search")})
+    records = load_records(run / "records.jsonl", space=problem.space, weights_sha256=problem.weights_sha256)
+    return fit_records(problem.space, records, settings, seed=config.seed, quiet=True, file=run / "records.jsonl")
