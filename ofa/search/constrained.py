@@ -1,10 +1,10 @@
 """The least of one additive cost within limits on others: exactly where there is room for it, else a bound.
 
 Networks are decided gene by gene, all partial ones together (labels of a resource-constrained shortest path; M.
-Desrochers, F. Soumis, 1988). Dropped are those that cannot keep the limits or beat the best network met so far, by exact
-bounds on every completion (`relaxation`), and those that are no better in any cost than another whose later choices are
-the same. If more are left than there is room for, the most promising go on, and the least that the others could still
-have bounds the answer.
+Desrochers, F. Soumis, 1988). Dropped are those that cannot keep the limits or beat the best network met so far, by
+exact bounds on every completion (`relaxation`), and those that are no better in any cost than another whose later
+choices are the same. If more are left than there is room for, the most promising go on, and the least that the others
+could still have bounds the answer.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def least_sum(problem: SumProblem, *, room: int = 100_000, enough: float = -np.i
     rows, floors = problem.start(), np.array([[bound.root for bound in bounds]])
     dropped = np.inf  # the least that what was dropped for want of room could still cost
     for number in range(len(step.order)):
-        kept = step.promising(floors, best.value)
-        rows, floors = step.decide(number, rows[kept], floors[kept], best.value)
+        hopeful = step.promising(floors, best.value)
+        rows, floors = step.decide(number, rows[hopeful], floors[hopeful], best.value)
         kept = step.undominated(number + 1, rows, floors)
         rows, floors = rows[kept], floors[kept]
         least = step.least(floors)
@@ -105,8 +105,8 @@ class _Step:
         pointless = _pointless(problem)
         self._added = []
         for number, (gene, scope) in enumerate(zip(self.order, self._scopes, strict=True)):
-            added = np.stack([bound.added[number] for bound in bounds])
-            added[:, _where(scope, gene, pointless[gene], added.shape[1:-1]), 1:] = np.inf
+            added = np.stack([bound.added[number] for bound in bounds], axis=-1)
+            added[_where(scope, gene, pointless[gene], added.shape[:-2]), 1:] = np.inf
             self._added.append(added)
         weights = np.stack([bound.weights for bound in bounds])
         self._of_cost = weights[:, 0]
@@ -126,10 +126,8 @@ class _Step:
     def decide(self, number: int, rows: Population, floors: Floats, best: float) -> tuple[Population, Floats]:
         """Every row with every option of the gene whose turn it is that is promising."""
         gene, scope = self.order[number], self._scopes[number]
-        added = self._added[number][(slice(None), *(rows[:, g] for g in scope))]  # (num_bounds, num, num_options)
-        if not scope:
-            added = np.broadcast_to(added[:, None], (added.shape[0], len(rows), added.shape[-1]))
-        grown = floors[:, None] + np.moveaxis(added, 0, -1)
+        added = self._added[number][tuple(rows[:, g] for g in scope)]
+        grown = floors[:, None] + added  # (num, num_options, num_bounds)
         parents, options = np.nonzero(self.promising(grown, best))
         rows = rows[parents]
         rows[:, gene] = options

@@ -201,7 +201,7 @@ def _least_facts(found: Least) -> dict[str, Any]:
 
 
 def _told(budget: ResolvedBudget, within: Mapping[str, Least], binding: str) -> str:
-    """`With latency@a <= 5 ms, the least flash is 1.2 MiB`: of the binding limit, or else one of which it can be said."""
+    """`With latency@a <= 5 ms, the least flash is 1.2 MiB`: of the limit that binds; else of one that can be told."""
     for name in sorted(within, key=lambda name: name != binding):
         if np.isfinite(within[name].value):
             others = replace(budget, limits={n: limit for n, limit in budget.limits.items() if n != name})

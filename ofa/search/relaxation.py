@@ -1,10 +1,10 @@
-"""Bounds on a cost within limits: weighted sums of costs, whose least over every completion of a partial network is exact.
+"""Bounds on a cost within limits: weighted sums, whose least over every completion of a partial network is exact.
 
 Variable elimination of a weighted sum leaves for every gene what each option adds to the least that is still possible
 (K. Kask, R. Dechter, "A general scheme for automatic generation of search heuristics from specification dependencies",
 2001). With the cost at weight 1 and the limited ones at the best multipliers this is the Lagrangian relaxation of the
-limits (A. M. Geoffrion, "Lagrangean relaxation for integer programming", 1974); the multipliers come from cutting planes
-(J. E. Kelley, "The cutting-plane method for solving convex programs", 1960).
+limits (A. M. Geoffrion, "Lagrangean relaxation for integer programming", 1974); the multipliers come from cutting
+planes (J. E. Kelley, "The cutting-plane method for solving convex programs", 1960).
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class SumProblem:
         return kept if self.barred is None else kept & (self.barred.evaluate(population) == 0)
 
     def best_multipliers(self) -> Floats:
-        """(num_limits,) non-negative, of the Lagrangian bound that is highest, as nearly as cutting planes find them."""
+        """(num_limits,) non-negative, those of the highest Lagrangian bound, as nearly as cutting planes find them."""
         from scipy.optimize import linprog
 
         num = len(self.limits)

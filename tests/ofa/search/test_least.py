@@ -61,7 +61,7 @@ NAMES = ("macs", "peak_memory", "latency@a", "latency@b", "latency@c")
 def costs_of(space: SearchSpace, seed: int) -> Costs:
     made = {
         f"latency@{device}": made_up(space, 3 * seed + i, p)
-        for i, (device, p) in enumerate(zip("abc", (0.5, 0.5, -0.5)))
+        for i, (device, p) in enumerate(zip("abc", (0.5, 0.5, -0.5), strict=True))
     }
     return {"macs": space.cost("macs"), "peak_memory": space.cost("peak_memory"), **made}
 
