@@ -17,6 +17,7 @@ from ofa.console import note
 from ofa.search.budgets import ResolvedBudget, parse_max, resolve
 from ofa.search.confidence import Bounds, Kept, search_with_confidence, tables_here
 from ofa.search.costs import all_costs, cost_of, named_tables
+from ofa.search.feasibility import feasible_networks
 from ofa.search.offline_facts import confidence_facts, found_facts, several_facts
 from ofa.search.run import search
 from ofa.search.settings import SearchSettings
@@ -69,7 +70,9 @@ def search_offline(
         bounds = Bounds.of(resolved, told, check_confidence(confidence, key="--confidence"))
         here = tables_here({name: told[name] for name in resolved.limits if name in told})
 
-    if budgets_by_device(resolved):
+    if own := budgets_by_device(resolved):
+        for part in own.values() if bounds is None else ():  # with a confidence, what is measured may count
+            feasible_networks(searched, costs, part, seed=seed)
         shared = SharedScores(predict, searched.num_genes)
         finding = partial(_find, searched, cast("BoundPredictor", shared), costs, settings, bounds, here, seed)
         sure = (lambda part: part) if bounds is None else bounds.sure

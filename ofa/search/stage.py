@@ -98,6 +98,7 @@ def search_run(run: Path, config: RunConfig, *, budget: Budget | None = None, qu
     several devices, it has a winner for each, and the network that serves all if there is one. Returns the content.
     """
     problem = load_problem(run, config, budget=budget)
+    _tell_torn(problem.run / "records.jsonl")
     predictor = load_predictor(problem.run / "predictor")
     inputs, path = problem.inputs(predictor.inputs), problem.run / "search.json"
     if budget is None and path.exists():
@@ -120,6 +121,12 @@ def search_run(run: Path, config: RunConfig, *, budget: Budget | None = None, qu
     elif len(problem.budgets) > 1:
         facts["universal"] = universal_facts(outcome)
     return facts
+
+
+def _tell_torn(path: Path) -> None:
+    """Note a half-written last line of a lines file: readers leave it out, and the next writer mends it."""
+    if path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size:
+        note(f"{path}: the last line is half-written, as by a crash, and is left out")
 
 
 def _without_universal(budgets: tuple[ResolvedBudget, ...], error: Infeasible) -> tuple[ResolvedBudget, ...]:

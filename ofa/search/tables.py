@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ofa.search.budgets import format_cost
 
@@ -35,7 +35,8 @@ def print_winners(facts: Mapping[str, Any], *, explain: bool = False) -> None:
             limited = {name: budget["winner"]["contributions"][name] for name in budget["limits"]}
             title = f"{budget['name']}: {budget['winner']['key']}"
             print_contributions(title, limited)
-            print_effects(title, {name: budget["winner"].get("gene_effects", {})[name] for name in budget["limits"]})
+            if (effects := budget["winner"].get("gene_effects")) is not None:  # files of older versions have none
+                print_effects(title, {name: effects[name] for name in budget["limits"]})
     if (universal := facts.get("universal")) is not None:
         console.print(_losses(universal), highlight=False)
 
@@ -82,8 +83,8 @@ def _print_devices(facts: Mapping[str, Any], console: Console) -> None:
     """The winner of every device, beside the network that serves all."""
     best = [(device, part["winner"], part["limits"]) for device, part in facts["winners"].items()]
     if facts["universal"] is not None:
-        best.append(("all (universal)", facts["candidates"][0], facts["limits"]))
-    table = Table("device", "network", "predicted accuracy", *facts["limits"])
+        best.append(("universal", facts["candidates"][0], facts["limits"]))
+    table = Table(Column("device", no_wrap=True), "network", "predicted accuracy", *facts["limits"])
     for name, network, kept in best:
         costs = [
             format_cost(network["predicted_costs"][cost], cost) if cost in kept else f"({format_cost(value, cost)})"
