@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from ofa.search.algorithms import violations
 from ofa.search.front import Floats, pareto_front, predicted_front
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from search_spaces.costs import CostTable
     from search_spaces.genome import Population
 
-#: Rows compared at once; members that go on evolving, at most.
-_CHUNK, _MEMBERS = 4096, 1500
+#: Rows compared with each other, and with the front, at once; members that go on evolving, at most.
+_CHUNK, _BLOCK, _MEMBERS = 2048, 256, 1500
 
 
 @dataclass(frozen=True)
@@ -57,30 +58,54 @@ def joint_front(
     if not exact:
         for cost in costs.values():
             predicted_front(space, cast("BoundPredictor", predict), cost, seed=seed)
-    front = _front_of(predict.population, predict, costs, budgets)
+    front = _joined(predict.population[:0], predict.population, predict, costs, budgets)
     for _ in range(0 if exact or not len(front) else generations):
         members = _thinned(front, predict, costs, _MEMBERS)
         parents, mates = (members[rng.integers(len(members), size=children)] for _ in range(2))
         mixed = np.where(rng.random((children, 1)) < 0.5, space.crossover(parents, mates, rng), parents)
-        new = _front_of(space.mutate(mixed, rng, min(1.0, 1.5 / space.num_genes)), predict, costs, budgets)
-        front = _front_of(np.concatenate([front, new]), predict, costs, budgets)
+        mutants = space.mutate(mixed, rng, min(1.0, 1.5 / space.num_genes))
+        front = _joined(front, mutants, predict, costs, budgets)
     shown = _thinned(front, predict, costs, most)
     order = np.argsort(-predict(shown).mean, kind="stable")
     return JointFront(shown[order], len(front), exact)
 
 
-def _front_of(
-    rows: Population, predict: SharedScores, costs: Mapping[str, CostTable], budgets: Sequence[ResolvedBudget]
+def _joined(
+    front: Population,
+    new: Population,
+    predict: SharedScores,
+    costs: Mapping[str, CostTable],
+    budgets: Sequence[ResolvedBudget],
 ) -> Population:
-    kept = np.zeros(len(rows), dtype=bool)
+    """The front of a front and of new rows, those that keep a budget; of equal points the first."""
+    kept = np.zeros(len(new), dtype=bool)
     for budget in budgets:
-        kept |= violations(costs, budget.limits, rows) == 0
-    rows = np.unique(rows[kept], axis=0)
-    front = rows[:0]
-    for start in range(0, len(rows), _CHUNK):
-        front = np.concatenate([front, rows[start : start + _CHUNK]])
-        front = front[pareto_front(_values(front, costs), predict(front).mean)]
+        kept |= violations(costs, budget.limits, new) == 0
+    new = new[kept]
+    for start in range(0, len(new), _CHUNK):
+        part = new[start : start + _CHUNK]
+        part = part[pareto_front(_values(part, costs), predict(part).mean)]
+        old, points = _points(front, predict, costs), _points(part, predict, costs)
+        part, points = part[~_matched(points, old)], points[~_matched(points, old)]
+        front = np.concatenate([front[~_matched(old, points)], part])
     return front
+
+
+def _matched(points: Floats, others: Floats) -> npt.NDArray[np.bool_]:
+    """(num,) for which of the points one of the others is as good in everything."""
+    found = np.zeros(len(points), dtype=bool)
+    for start in range(0, len(points), _BLOCK):
+        block = points[start : start + _BLOCK]
+        good = np.ones((len(block), len(others)), dtype=bool)
+        for column in range(points.shape[1]):
+            good &= others[:, column] <= block[:, column, None]
+        found[start : start + _BLOCK] = good.any(axis=1)
+    return found
+
+
+def _points(rows: Population, predict: SharedScores, costs: Mapping[str, CostTable]) -> Floats:
+    """(num, 1 + num_costs), less is better."""
+    return np.column_stack([-predict(rows).mean, _values(rows, costs)])
 
 
 def _values(rows: Population, costs: Mapping[str, CostTable]) -> Floats:
@@ -93,7 +118,7 @@ def _thinned(rows: Population, predict: SharedScores, costs: Mapping[str, CostTa
     """
     if len(rows) <= most:
         return rows
-    points = np.column_stack([-predict(rows).mean, _values(rows, costs)])
+    points = _points(rows, predict, costs)
     best = points.argmin(axis=0)
     spread = np.maximum(np.ptp(points, axis=0), 1e-300)
     order = np.argsort(points[:, 0], kind="stable")
