@@ -51,6 +51,11 @@ class _Best:
         if len(values) and values.min() < self.value:
             self.value, self.row = float(values.min()), population[values.argmin()].copy()
 
+    def exactly(self) -> Answer:
+        """It is the answer, or there is none."""
+        least = np.inf if self.row is None else float(self.problem.costs[0].evaluate(self.row[None])[0])
+        return Answer(least, self.row, exact=True)
+
 
 def least_sum(problem: SumProblem, *, room: int = 100_000, enough: float = -np.inf) -> Answer:
     """The answer to `problem`, with `room` for so many partial networks at a time.
@@ -64,7 +69,7 @@ def least_sum(problem: SumProblem, *, room: int = 100_000, enough: float = -np.i
     for bound in bounds:
         best.meet(bound.completed(problem.start(), 0))
     if best.value <= bounds[0].root + _ROUNDING * abs(bounds[0].root):  # the limits do not bind
-        return Answer(best.value * float(problem.scale[0]), best.row, exact=True)
+        return best.exactly()
     multipliers = problem.best_multipliers()
     if multipliers.any():
         bounds.append(problem.bound([1.0, *multipliers]))
@@ -93,7 +98,9 @@ def least_sum(problem: SumProblem, *, room: int = 100_000, enough: float = -np.i
         best.meet(rows)
     left = step.least(floors[step.promising(floors, best.value)])  # over a limit by what may be rounding; or undecided
     lower = min(best.value, dropped, float(left.min(initial=np.inf)))
-    return Answer(lower * float(problem.scale[0]), best.row, exact=lower == best.value)
+    if lower == best.value:
+        return best.exactly()
+    return Answer(lower * float(problem.scale[0]), best.row, exact=False)
 
 
 class _Step:
