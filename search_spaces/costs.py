@@ -93,28 +93,47 @@ class CostTable:
         return flat, offsets, strides
 
     def _extreme(self, *, lowest: bool) -> tuple[float, NDArray[np.int64]]:
-        """Variable elimination over the slots' tables: remove one gene at a time, keeping its best option for every
-        setting of the genes it shares slots with (R. Dechter, Bucket elimination, 1999). Exact for sums and maxima,
-        because both only grow with each of their terms; switched-off genes do not change any table, so they need no
-        special care."""
-        factors = [(genes, table) for genes, table in zip(self.genes, self.tables, strict=True)]
-        decisions: list[tuple[int, tuple[int, ...], NDArray[np.int64]]] = []
-        for gene in _elimination_order(self.genes, tuple(self.genome.num_options.tolist())):
-            touched = [factor for factor in factors if gene in factor[0]]
-            factors = [factor for factor in factors if gene not in factor[0]]
-            scope = tuple(sorted({g for genes, _ in touched for g in genes} - {gene}))
-            joint = np.zeros([*(self.genome.num_options[g] for g in scope), self.genome.num_options[gene]])
-            for genes, table in touched:
-                aligned = _align(genes, table, (*scope, gene))
-                joint = joint + aligned if self.reduce == "sum" else np.maximum(joint, aligned)
-            best = joint.argmin(axis=-1) if lowest else joint.argmax(axis=-1)
-            decisions.append((gene, scope, best))
-            factors.append((scope, joint.min(axis=-1) if lowest else joint.max(axis=-1)))
+        buckets = eliminated(self, lowest=lowest)
         row = np.zeros(len(self.genome.genes), dtype=np.int64)
-        for gene, scope, best in reversed(decisions):
-            row[gene] = best[tuple(row[g] for g in scope)]
+        for bucket in reversed(buckets):
+            options = bucket.joint[tuple(row[g] for g in bucket.scope)]
+            row[bucket.gene] = options.argmin() if lowest else options.argmax()
         row = self.genome.canonical(row[None])[0]
         return float(self.evaluate(row[None])[0]), row
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One gene's turn in a variable elimination: `joint` is the best that this gene and all genes that went before it
+    can add, by the options of the genes of `scope` (which go later) and, on the last axis, of `gene`.
+    """
+
+    gene: int
+    scope: tuple[int, ...]
+    joint: Floats
+
+
+def eliminated(table: CostTable, *, lowest: bool = True) -> list[Bucket]:
+    """Variable elimination over the slots' tables: remove one gene at a time, keeping its best option for every setting
+    of the genes it shares slots with (R. Dechter, Bucket elimination, 1999); a bucket for every gene, in order.
+
+    Exact for sums and maxima, because both only grow with each of their terms; switched-off genes do not change any
+    table, so they need no special care.
+    """
+    factors = list(zip(table.genes, table.tables, strict=True))
+    num_options = table.genome.num_options
+    buckets = []
+    for gene in _elimination_order(table.genes, tuple(num_options.tolist())):
+        touched = [factor for factor in factors if gene in factor[0]]
+        factors = [factor for factor in factors if gene not in factor[0]]
+        scope = tuple(sorted({g for genes, _ in touched for g in genes} - {gene}))
+        joint = np.zeros([*(num_options[g] for g in scope), num_options[gene]])
+        for genes, values in touched:
+            aligned = _align(genes, values, (*scope, gene))
+            joint = joint + aligned if table.reduce == "sum" else np.maximum(joint, aligned)
+        buckets.append(Bucket(gene, scope, joint))
+        factors.append((scope, joint.min(axis=-1) if lowest else joint.max(axis=-1)))
+    return buckets
 
 
 def align(tables: Sequence[CostTable]) -> list[CostTable]:

@@ -36,17 +36,21 @@ def search(
     confidence: Annotated[
         float | None, typer.Option(help="0.95: limits hold with this probability, or by measurement.")
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show what every slot of the best network costs.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the best architecture as JSON.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what slots and genes of winners cost.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Write the best architecture as JSON; several devices: OUT.DEVICE.json too."
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Search a run: winners are measured and evaluated for real. Or search with a predictor and tables alone.
 
-    Without --max, the budgets of the run's config are searched and RUN/search.json is written. Exit code 3: no network
-    keeps the limits.
+    Without --max, the budgets of the run's config are searched and RUN/search.json is written. Where --max names
+    several devices (latency@a=5ms, latency@b=12ms), each gets a winner within its own limits, and the universal network
+    keeps all. Exit code 3: no network keeps the limits.
     """
-    from search_spaces.common.files import write_json
-
     if run is not None:
         if space is not None or accuracy is not None or device:
             raise UserError("a run has a space, predictor and devices of its own", key="--space/--accuracy/--device")
@@ -59,7 +63,6 @@ def search(
             raise UserError(message, key="--confidence", value=confidence, hint="Leave it out")
         budget = parse_max(limits) if limits else None
         facts = search_run(run, load_run_config(run), budget=budget, quiet=json)
-        best = facts["budgets"][-1]["winner"]["architecture"]
     else:
         from ofa.search.offline import search_offline
         from search_spaces.operators import check_plan
@@ -81,12 +84,13 @@ def search(
             memory_plan=memory_plan,
             confidence=confidence,
         )
-        best = facts["candidates"][0]["architecture"]
+    if not json:
+        from ofa.search.tables import print_candidates, print_winners
+
+        (print_candidates if run is None else print_winners)(facts, explain=explain)
     if output is not None:
-        write_json(output, best)
+        from ofa.search.outputs import write_architectures
+
+        write_architectures(output, facts)
     if json:
         emit(facts)
-        return
-    from ofa.search.tables import print_candidates, print_winners
-
-    (print_candidates if run is None else print_winners)(facts, explain=explain)

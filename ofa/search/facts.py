@@ -10,6 +10,8 @@ import numpy as np
 
 from ofa.search.finalists import Finalist, Outcome, Winner
 from ofa.search.front import predicted_front
+from ofa.search.gene_effects import effects_facts
+from ofa.search.several_devices import UNIVERSAL
 
 if TYPE_CHECKING:
     from ofa.search.run import Ranked
@@ -36,10 +38,23 @@ def outcome_facts(
         "space": space.name,
         "fingerprint": space.fingerprint,
         "units": {name: table.unit for name, table in costs.items()},
-        "budgets": [_budget(winner, outcome, ranked[winner.budget.name], costs) for winner in outcome.winners],
+        "budgets": [_budget(space, winner, outcome, ranked[winner.budget.name], costs) for winner in outcome.winners],
         "num_evaluated": sum(f.selection_accuracy is not None for f in outcome.finalists.values()),
         "fronts": {name: front_facts(space, predict, costs[name], seed=seed) for name in limited},
     }
+
+
+def universal_facts(outcome: Outcome) -> dict[str, Any] | None:
+    """The network for all devices of a search, and what it loses to each device's own winner on the selection split;
+    None where none serves all.
+    """
+    accuracies = {winner.budget.name: winner.winner.selection_accuracy or 0.0 for winner in outcome.winners}
+    keys = {winner.budget.name: winner.winner.architecture.key for winner in outcome.winners}
+    if UNIVERSAL not in keys:
+        return None
+    best = accuracies.pop(UNIVERSAL)
+    losses = {device: accuracy - best for device, accuracy in accuracies.items()}
+    return {"key": keys[UNIVERSAL], "losses": losses, "worst_loss": max(losses.values())}
 
 
 def network_facts(finalist: Finalist) -> dict[str, Any]:
@@ -71,7 +86,9 @@ def front_facts(space: SearchSpace, predict: BoundPredictor, cost: CostTable, *,
     return [{"key": keys[i], "cost": float(values[i]), "accuracy": facts.pop("mean"), **facts} for i, facts in points]
 
 
-def _budget(winner: Winner, outcome: Outcome, ranked: Ranked, costs: Mapping[str, CostTable]) -> dict[str, Any]:
+def _budget(
+    space: SearchSpace, winner: Winner, outcome: Outcome, ranked: Ranked, costs: Mapping[str, CostTable]
+) -> dict[str, Any]:
     limits = winner.budget.limits
     candidates = []
     for key in winner.candidates:
@@ -86,6 +103,10 @@ def _budget(winner: Winner, outcome: Outcome, ranked: Ranked, costs: Mapping[str
         "algorithm": ranked.algorithm,
         "num_scored": ranked.num_scored,
         "rounds": winner.rounds,
-        "winner": {**network_facts(winner.winner), "contributions": contributions(costs, winner.winner.row)},
+        "winner": {
+            **network_facts(winner.winner),
+            "contributions": contributions(costs, winner.winner.row),
+            "gene_effects": effects_facts(space, costs, winner.winner.row),
+        },
         "candidates": candidates,
     }

@@ -3,7 +3,8 @@
 One limit: the exact minimum of its cost over the space. Several: limits on maxima (peak memory) strike out what exceeds
 them, and the sums that remain are bounded by Lagrange multipliers: for any weights w >= 0 that add up to 1, a feasible
 network has sum_i w_i cost_i / limit_i <= 1, and the minimum of that sum over the space is exact. The weights are moved
-towards the limits that are exceeded (a multiplicative-weights method, e.g. Plotkin, Shmoys, Tardos, 1995).
+towards the limits that are exceeded (a multiplicative-weights method, e.g. Plotkin, Shmoys, Tardos, 1995). What this
+leaves open is settled by the least that one cost can be within the limits on the others (`least`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from ofa.search.algorithms import Archive, Scores, drive, violations
 from ofa.search.budgets import ResolvedBudget, format_cost
 from ofa.search.evolution import Evolution
+from ofa.search.least import Least, least
 from search_spaces.common.errors import Infeasible
 from search_spaces.costs import combine
 
@@ -58,10 +60,17 @@ def feasible_networks(
     found = bound.met[violations(costs, limits, bound.met) == 0]
     if len(found):
         return found
+    proven = bound.factor > 1
+    if not proven:
+        first = next((name for name in limits if costs[name].reduce == "sum"), next(iter(limits)))
+        answer = least(costs, first, limits)
+        if answer.row is not None and violations(costs, limits, answer.row[None])[0] == 0:
+            return answer.row[None]
+        proven = answer.value > limits[first] * (1 + 1e-12)
     near = _nearest(space, costs, limits, start=bound.met, seed=seed)
-    if bound.factor <= 1 and violations(costs, limits, near[None])[0] == 0:
+    if not proven and violations(costs, limits, near[None])[0] == 0:
         return near[None]
-    raise _together(space, costs, budget, nearest=near, factor=bound.factor)
+    raise _together(space, costs, budget, nearest=near, factor=bound.factor, proven=proven)
 
 
 def _lagrangian(costs: Mapping[str, CostTable], limits: Mapping[str, float], start: Population) -> _Bound:
@@ -133,7 +142,13 @@ def _alone(
 
 
 def _together(
-    space: SearchSpace, costs: Mapping[str, CostTable], budget: ResolvedBudget, *, nearest: Population, factor: float
+    space: SearchSpace,
+    costs: Mapping[str, CostTable],
+    budget: ResolvedBudget,
+    *,
+    nearest: Population,
+    factor: float,
+    proven: bool,
 ) -> Infeasible:
     """The error for limits that can each be kept, but not all at once."""
     ratios = {name: float(costs[name].evaluate(nearest[None])[0]) / limit for name, limit in budget.limits.items()}
@@ -141,12 +156,14 @@ def _together(
     if factor > 1:
         need = f"would all have to grow by more than {100 * (factor - 1):.2g} %" if np.isfinite(factor) else "clash"
         verdict = f"no network of {space.name} keeps {budget.text()} together: the limits {need}"
+    elif proven:
+        verdict = f"no network of {space.name} keeps {budget.text()} together (each alone is possible)"
     else:
         verdict = f"no network of {space.name} was found that keeps {budget.text()} together (each alone is possible)"
-    least = ", ".join(f"{name} {format_cost(costs[name].minimum()[0], name)}" for name in budget.limits)
-    verdict += f"; {binding} binds most; the smallest achievable, each alone, are {least}"
+    alone = ", ".join(f"{name} {format_cost(costs[name].minimum()[0], name)}" for name in budget.limits)
+    verdict += f"; {binding} binds most; the smallest achievable, each alone, are {alone}"
     return _error(
-        space, costs, budget, f"budget {budget.name!r}: {verdict}", nearest=nearest, binding=binding, proven=factor > 1
+        space, costs, budget, f"budget {budget.name!r}: {verdict}", nearest=nearest, binding=binding, proven=proven
     )
 
 
@@ -163,12 +180,30 @@ def _error(
     architecture = space.decode(nearest[None])[0]
     reached = {name: float(costs[name].evaluate(nearest[None])[0]) for name in budget.limits}
     listed = ", ".join(f"{name} {format_cost(value, name)}" for name, value in reached.items())
+    within = {name: least(costs, name, budget.limits) for name in budget.limits} if len(budget.limits) > 1 else {}
     details: dict[str, Any] = {
         "budget": budget.name,
         "limits": dict(budget.limits),
         "smallest": {name: costs[name].minimum()[0] for name in budget.limits},
+        "least_within_the_others": {name: _least_facts(found) for name, found in within.items()},
         "binding": binding,
         "proven": proven,
         "nearest": {"key": architecture.key, "architecture": architecture.to_json(), "costs": reached},
     }
+    if told := _told(budget, within, binding):
+        message += f". {told}"
     return Infeasible(f"{message}. Nearest network {architecture.key}: {listed}", details=details)
+
+
+def _least_facts(found: Least) -> dict[str, Any]:
+    """JSON has no infinity: `value` is None where the other limits leave no network."""
+    return {"value": found.value if np.isfinite(found.value) else None, "exact": found.exact}
+
+
+def _told(budget: ResolvedBudget, within: Mapping[str, Least], binding: str) -> str:
+    """`With latency@a <= 5 ms, the least flash is 1.2 MiB`: of the limit that binds; else of one that can be told."""
+    for name in sorted(within, key=lambda name: name != binding):
+        if np.isfinite(within[name].value):
+            others = replace(budget, limits={n: limit for n, limit in budget.limits.items() if n != name})
+            return f"With {others.text()}, {within[name].text()}"
+    return "Even with one of the limits left out, whichever, no network is left" if within else ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -13,18 +14,22 @@ from latency_tables.conformal import check_confidence
 from latency_tables.table import LatencyTable
 from ofa.config import space_of
 from ofa.console import note
-from ofa.search.budgets import parse_max, resolve
+from ofa.search.budgets import ResolvedBudget, parse_max, resolve
 from ofa.search.confidence import Bounds, Kept, search_with_confidence, tables_here
 from ofa.search.costs import all_costs, cost_of, named_tables
-from ofa.search.facts import contributions
+from ofa.search.feasibility import feasible_networks
+from ofa.search.offline_facts import confidence_facts, found_facts, several_facts
 from ofa.search.run import search
 from ofa.search.settings import SearchSettings
-from predictors.base import Predictor, load_predictor
+from ofa.search.several_devices import Found, budgets_by_device, search_devices
+from ofa.search.shared_scores import SharedScores
+from predictors.base import BoundPredictor, Predictor, load_predictor
 from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError, in_file
 
 if TYPE_CHECKING:
     from search_spaces.architecture import Value
+    from search_spaces.costs import CostTable
 
 #: by gene, the options that are left of it
 Restriction = dict[str, list["Value"]]
@@ -44,6 +49,8 @@ def search_offline(
 ) -> dict[str, Any]:
     """The `num` best candidates under `limits` (`["latency=5ms"]`), as predicted; without `space`, the predictor's.
 
+    Where limits name several devices, the candidates are those that keep all of them (the first is the universal
+    network), `winners` are the best for every device alone, and `front` is what can be had between them.
     With a `confidence`, candidates keep the limits that tables tell with that probability, or were measured to do so.
     Only networks that the predictor and all tables know are searched; what that leaves out is told on stderr.
     """
@@ -56,18 +63,25 @@ def search_offline(
     costs = all_costs(searched, devices, dtype=dtype, plan=memory_plan)
     resolved = resolve(budget, costs)
     settings = SearchSettings.model_validate({"budgets": {budget.name: budget.written}, "candidates": num})
-    bounds = here = None
-    if confidence is None:
-        ranked = search(searched, predict, costs, [resolved], settings, seed=seed)[budget.name]
-        found = Kept(np.arange(len(ranked.population)), {}, 0)
-    else:
+    bounds: Bounds | None = None
+    here: dict[str, LatencyTable] = {}
+    if confidence is not None:
         told = {cost_of(name, table): table for name, table in devices.items()}
         bounds = Bounds.of(resolved, told, check_confidence(confidence, key="--confidence"))
         here = tables_here({name: told[name] for name in resolved.limits if name in told})
-        ranked, found = search_with_confidence(searched, predict, costs, resolved, settings, bounds, here, seed=seed)
-    rows = found.rows
-    architectures = searched.decode(ranked.population[rows])
-    naive = searched.cost("peak_memory", dtype).evaluate(ranked.population[rows])
+
+    if own := budgets_by_device(resolved):
+        for part in own.values() if bounds is None else ():  # with a confidence, what is measured may count
+            feasible_networks(searched, costs, part, seed=seed)
+        shared = SharedScores(predict, searched.num_genes)
+        finding = partial(_find, searched, cast("BoundPredictor", shared), costs, settings, bounds, here, seed)
+        sure = (lambda part: part) if bounds is None else bounds.sure
+        several = search_devices(finding, shared, costs, resolved, sure=sure, num=num)
+        found, num_scored = several.universal, len(shared.population)
+        more = several_facts(searched, shared, costs, several, dtype=dtype, seed=seed)
+    else:
+        found = _find(searched, predict, costs, settings, bounds, here, seed, resolved)
+        num_scored, more = found.num_scored, {}
     return {
         "space": searched.name,
         "restricted": restricted,
@@ -81,30 +95,28 @@ def search_offline(
         },
         "limits": resolved.limits,
         "memory_plan": memory_plan,
-        "algorithm": ranked.algorithm,
-        "num_scored": ranked.num_scored,
-        "candidates": [
-            {
-                "key": architecture.key,
-                "architecture": architecture.to_json(),
-                "predicted_accuracy": ranked.prediction.facts(row),
-                "predicted_costs": {name: float(values[row]) for name, values in ranked.costs.items()},
-                "naive_peak_memory": float(naive[i]),
-                "measured": {name: vars(m) for name, m in found.measured.get(int(row), {}).items()},
-            }
-            for i, (row, architecture) in enumerate(zip(rows, architectures, strict=True))
-        ],
-        "confidence": None
-        if bounds is None
-        else {
-            "confidence": bounds.confidence,
-            "upper": bounds.upper,
-            "intervals": {name: [bound.low, bound.high] for name, bound in bounds.intervals.items()},
-            "measured_here": sorted(here or {}),
-            "num_rejected": found.num_rejected,
-        },
-        "contributions": contributions(costs, ranked.population[rows[0]]),
+        "num_scored": num_scored,
+        **found_facts(searched, costs, found, dtype=dtype),
+        **more,
+        "confidence": None if bounds is None else confidence_facts(bounds, here, found),
     }
+
+
+def _find(
+    space: SearchSpace,
+    predict: BoundPredictor,
+    costs: Mapping[str, CostTable],
+    settings: SearchSettings,
+    bounds: Bounds | None,
+    here: Mapping[str, LatencyTable],
+    seed: int,
+    budget: ResolvedBudget,
+) -> Found:
+    if bounds is None:
+        ranked = search(space, predict, costs, [budget], settings, seed=seed)[budget.name]
+        return Found.of(ranked, Kept(np.arange(len(ranked.population)), {}, 0))
+    at_hand = {name: table for name, table in here.items() if name in budget.limits}
+    return Found.of(*search_with_confidence(space, predict, costs, budget, settings, bounds, at_hand, seed=seed))
 
 
 def _space(text: str | None, predictor: Predictor) -> SearchSpace:

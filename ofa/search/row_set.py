@@ -23,7 +23,7 @@ class RowSet:
 
     def new(self, rows: Population) -> npt.NDArray[np.bool_]:
         """(num,) which rows are not in the set; of equal rows all."""
-        return ~self._holds(self._hashes(rows))
+        return ~self._holds(self.hashes(rows))
 
     def add(self, rows: Population) -> Population:
         """Put rows in; those that are new, once each, in their order."""
@@ -31,7 +31,7 @@ class RowSet:
 
     def add_first(self, rows: Population) -> npt.NDArray[np.int64]:
         """Put rows in; the positions of those that are new, of equal ones the first, ascending."""
-        unique, first = np.unique(self._hashes(rows), return_index=True)
+        unique, first = np.unique(self.hashes(rows), return_index=True)
         new = ~self._holds(unique)
         self._known = np.insert(self._known, np.searchsorted(self._known, unique[new]), unique[new])
         return np.sort(first[new])
@@ -39,7 +39,7 @@ class RowSet:
     def __len__(self) -> int:
         return len(self._known)
 
-    def _hashes(self, rows: Population) -> Hashes:
+    def hashes(self, rows: Population) -> Hashes:
         return (rows.astype(np.uint64) + np.uint64(1)) @ self._factors
 
     def _holds(self, hashes: Hashes) -> npt.NDArray[np.bool_]:

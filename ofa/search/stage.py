@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ofa.console import note
 from ofa.search.algorithms import violations
 from ofa.search.budgets import Budget, ResolvedBudget, ascending, device_of, resolve
 from ofa.search.costs import all_costs, run_tables
-from ofa.search.facts import outcome_facts
+from ofa.search.facts import outcome_facts, universal_facts
 from ofa.search.feasibility import feasible_networks
 from ofa.search.finalists import Outcome, choose_winners
 from ofa.search.measurements import MeasurementBook, device_book
 from ofa.search.run import Ranked, search, search_budget
 from ofa.search.search_file import check_search
+from ofa.search.several_devices import UNIVERSAL, budgets_in_run
 from predictors.base import BoundPredictor, load_predictor
 from predictors.record_file import load_records
 from search_spaces import Architecture, SearchSpace
@@ -77,17 +79,26 @@ def load_problem(run: Path, config: RunConfig, *, budget: Budget | None = None) 
     costs = all_costs(space, tables, dtype=config.search.dtype, plan=config.search.memory_plan)
     wanted = (budget,) if budget is not None else config.search.parsed_budgets()
     budgets = tuple(resolve(b, costs, default_device=config.search.device) for b in wanted)
-    for resolved in ascending(budgets, costs):
-        feasible_networks(space, costs, resolved, seed=config.seed)
+    if budget is not None:
+        budgets = budgets_in_run(budgets[0])
+    for resolved in reversed(ascending(budgets, costs)):  # a device's own before all devices' together
+        try:
+            feasible_networks(space, costs, resolved, seed=config.seed)
+        except Infeasible as error:
+            if len(budgets) == 1 or budget is None or resolved.name != UNIVERSAL:
+                raise
+            budgets = _without_universal(budgets, error)
     return Problem(run, config, space, info["weights_sha256"], tables, costs, budgets)
 
 
 def search_run(run: Path, config: RunConfig, *, budget: Budget | None = None, quiet: bool = False) -> dict[str, Any]:
     """Find, try and name the winners of a run's budgets, and write `search.json`; at once if nothing changed.
 
-    With a `budget` of one's own that one alone is searched, and `search.json` is left as it is. Returns its content.
+    With a `budget` of one's own that one alone is searched, and `search.json` is left as it is; if its limits name
+    several devices, it has a winner for each, and the network that serves all if there is one. Returns the content.
     """
     problem = load_problem(run, config, budget=budget)
+    _tell_torn(problem.run / "records.jsonl")
     predictor = load_predictor(problem.run / "predictor")
     inputs, path = problem.inputs(predictor.inputs), problem.run / "search.json"
     if budget is None and path.exists():
@@ -96,12 +107,31 @@ def search_run(run: Path, config: RunConfig, *, budget: Budget | None = None, qu
             return check_search(known, file=path)
     with in_file(problem.run / "predictor"):
         predict = predictor.bind(problem.space)
-    outcome, ranked = _find(problem, predict, quiet=quiet)
+    try:
+        outcome, ranked = _find(problem, predict, quiet=quiet)
+    except Infeasible as error:
+        if budget is None or len(problem.budgets) == 1 or error.details.get("budget") != UNIVERSAL:
+            raise
+        problem = replace(problem, budgets=_without_universal(problem.budgets, error))
+        outcome, ranked = _find(problem, predict, quiet=quiet)
     facts = outcome_facts(problem.space, predict, problem.costs, outcome, ranked, seed=config.seed)
     facts = {"inputs": inputs, "weights_sha256": problem.weights_sha256, "seed": config.seed, **facts}
     if budget is None:
         write_json(path, facts)
+    elif len(problem.budgets) > 1:
+        facts["universal"] = universal_facts(outcome)
     return facts
+
+
+def _tell_torn(path: Path) -> None:
+    """Note a half-written last line of a lines file: readers leave it out, and the next writer mends it."""
+    if path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size:
+        note(f"{path}: the last line is half-written, as by a crash, and is left out")
+
+
+def _without_universal(budgets: tuple[ResolvedBudget, ...], error: Infeasible) -> tuple[ResolvedBudget, ...]:
+    note(f"no network serves all devices: {error}")
+    return tuple(part for part in budgets if part.name != UNIVERSAL)
 
 
 def _find(problem: Problem, predict: BoundPredictor, *, quiet: bool) -> tuple[Outcome, dict[str, Ranked]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ofa.search.budgets import format_cost
 
@@ -33,7 +33,12 @@ def print_winners(facts: Mapping[str, Any], *, explain: bool = False) -> None:
     if explain:
         for budget in facts["budgets"]:
             limited = {name: budget["winner"]["contributions"][name] for name in budget["limits"]}
-            print_contributions(f"{budget['name']}: {budget['winner']['key']}", limited)
+            title = f"{budget['name']}: {budget['winner']['key']}"
+            print_contributions(title, limited)
+            if (effects := budget["winner"].get("gene_effects")) is not None:  # files of older versions have none
+                print_effects(title, {name: effects[name] for name in budget["limits"]})
+    if (universal := facts.get("universal")) is not None:
+        console.print(_losses(universal), highlight=False)
 
 
 def print_candidates(facts: Mapping[str, Any], *, explain: bool = False) -> None:
@@ -41,14 +46,18 @@ def print_candidates(facts: Mapping[str, Any], *, explain: bool = False) -> None
     limits, console = facts["limits"], Console()
     for name, limit in limits.items():
         console.print(f"{name} <= {format_cost(limit, name)}", highlight=False)
+    if several := "winners" in facts:
+        _print_devices(facts, console)
     beside = "peak_memory" in limits and facts["memory_plan"] != "naive"  # what a device without this plan would need
     intervals = {} if facts["confidence"] is None else facts["confidence"]["intervals"]
-    table = Table("network", "predicted accuracy", *limits, *(["naive plan"] if beside else []))
+    title = "candidates that keep all limits" if several else None
+    table = Table("network", "predicted accuracy", *limits, *(["naive plan"] if beside else []), title=title)
     for candidate in facts["candidates"]:
         costs = [_told(candidate, name, intervals.get(name)) for name in limits]
         costs += [format_cost(candidate["naive_peak_memory"], "peak_memory")] if beside else []
         table.add_row(candidate["key"], _accuracy(candidate["predicted_accuracy"]), *costs)
-    console.print(table)
+    if facts["candidates"]:
+        console.print(table)
     if (asked := facts["confidence"]) is not None and asked["upper"]:
         worst = ", ".join(f"{name} {factor - 1:+.1%}" for name, factor in asked["upper"].items())
         rejected = f"; {asked['num_rejected']} were measured and are over" if asked["measured_here"] else ""
@@ -63,8 +72,40 @@ def print_candidates(facts: Mapping[str, Any], *, explain: bool = False) -> None
         if about["published"] is not None:
             console.print(f"{device}: {about['published']['note']}; {_error(about['published'])}", highlight=False)
     if explain:
-        limited = {name: facts["contributions"][name] for name in limits}
-        print_contributions(facts["candidates"][0]["key"], limited)
+        explained = {"all": facts} if facts["candidates"] else {}
+        for name, part in (facts.get("winners", {}) | explained).items():
+            title = f"{name}: {part['candidates'][0]['key']}" if several else part["candidates"][0]["key"]
+            print_contributions(title, {cost: part["contributions"][cost] for cost in part["limits"]})
+            print_effects(title, {cost: part["gene_effects"][cost] for cost in part["limits"]})
+
+
+def _print_devices(facts: Mapping[str, Any], console: Console) -> None:
+    """The winner of every device, beside the network that serves all."""
+    best = [(device, part["winner"], part["limits"]) for device, part in facts["winners"].items()]
+    if facts["universal"] is not None:
+        best.append(("universal", facts["candidates"][0], facts["limits"]))
+    table = Table(Column("device", no_wrap=True), "network", "predicted accuracy", *facts["limits"])
+    for name, network, kept in best:
+        costs = [
+            format_cost(network["predicted_costs"][cost], cost) if cost in kept else f"({format_cost(value, cost)})"
+            for cost in facts["limits"]
+            for value in [network["predicted_costs"][cost]]
+        ]
+        table.add_row(name, network["key"], _accuracy(network["predicted_accuracy"]), *costs)
+    console.print(table)
+    if facts["universal"] is not None:
+        console.print(_losses(facts["universal"]), highlight=False)
+    else:
+        console.print(f"no network serves all: {facts['clash']['message']}", highlight=False)
+    front = facts["front"]
+    shown = len(front["networks"])
+    part = f", {shown} of them in the JSON" if shown < front["num"] else ""
+    console.print(f"{front['num']} networks trade accuracy and these costs off{part} (--json: front)", highlight=False)
+
+
+def _losses(universal: Mapping[str, Any]) -> str:
+    lost = ", ".join(f"{loss:.2%} on {device}" for device, loss in universal["losses"].items())
+    return f"the universal network {universal['key']} loses to the device's own winner: {lost}"
 
 
 def _error(origin: Mapping[str, Any]) -> str:
@@ -83,6 +124,32 @@ def print_contributions(title: str, costs: Mapping[str, list[dict[str, Any]]]) -
     for slot in slots:
         table.add_row(slot, *(format_cost(values[name][slot], name) if slot in values[name] else "" for name in names))
     Console().print(table)
+
+
+def print_effects(title: str, costs: Mapping[str, Mapping[str, Any]]) -> None:
+    """What every gene's choice costs, compared with the cheapest network: from its cost to this network's."""
+    table = Table("gene", "option", *costs, title=f"{title}: what its genes cost beyond the cheapest network")
+    table.add_row("cheapest", "", *(format_cost(found["reference"]["cost"], name) for name, found in costs.items()))
+    by_gene = {name: {entry["gene"]: entry for entry in found["genes"]} for name, found in costs.items()}
+    options = {gene: entry["option"] for entries in by_gene.values() for gene, entry in entries.items()}
+    for gene, option in options.items():
+        cells = []
+        for name, entries in by_gene.items():
+            entry = entries.get(gene)
+            cells.append("" if entry is None else f"{_signed(entry['effect'], name)} (from {entry['reference']})")
+        table.add_row(gene, str(option), *cells)
+    if any(found["slot"] is not None for found in costs.values()):  # a maximum: told where it is reached
+        places = (
+            "" if found["slot"] is None else f"{_signed(found['elsewhere'], name)} (peak in {found['slot']})"
+            for name, found in costs.items()
+        )
+        table.add_row("other place", "", *places)
+    table.add_row("this network", "", *(format_cost(found["cost"], name) for name, found in costs.items()))
+    Console().print(table)
+
+
+def _signed(value: float, cost: str) -> str:
+    return f"{'-' if value < 0 else '+'}{format_cost(abs(value), cost)}"
 
 
 def _told(candidate: Mapping[str, Any], name: str, interval: list[float] | None) -> str:

@@ -8,11 +8,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+import ofa.search.stage
 import predictors.records
+from latency_tables.listed import ListedTable
 from ofa.cli import main
 from ofa.search.budgets import parse_max
+from ofa.search.outputs import write_architectures
 from ofa.search.settings import SearchSettings
 from ofa.search.stage import search_run
+from ofa.search.tables import print_winners
 from predictors.fit import fit_predictor
 from predictors.record_file import RecordBook
 from predictors.records import evaluate_missing, load_records
@@ -118,6 +122,26 @@ def test_records_of_another_supernet_stop_the_search(run: Path) -> None:
         search_run(run, config(small="10%"), quiet=True)
 
 
+def test_a_half_written_last_record_is_left_out_and_other_damage_stops_the_search(
+    run: Path, space: SearchSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = run / "records.jsonl"
+    whole = records.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    records.write_bytes(whole[: -len(lines[-1]) // 2])
+    search_run(run, config(small="10%"), quiet=True)
+    assert f"{records}: the last line is half-written" in capsys.readouterr().err
+    assert records.read_bytes().startswith(b"".join(lines[:-1]))
+    assert len(load_records(records, space=space)) >= len(lines) - 1
+    (run / "search.json").unlink()
+
+    lines[3] = lines[3][:40] + b"\n"
+    records.write_bytes(b"".join(lines))
+    with pytest.raises(UserError, match=r"records\.jsonl: line 4 of this records file is not JSON"):
+        search_run(run, config(small="10%"), quiet=True)
+    assert records.read_bytes() == b"".join(lines) and not (run / "search.json").exists()
+
+
 def test_search_with_a_predictor_alone(run: Path, capsys: pytest.CaptureFixture[str], space: SearchSpace) -> None:
     def ofa(*arguments: str) -> tuple[int, str, str]:
         try:
@@ -154,3 +178,44 @@ def test_search_with_a_predictor_alone(run: Path, capsys: pytest.CaptureFixture[
         code, _, err = ofa("--max", limit)
         assert code == 2
         assert err.startswith("error: ")
+
+
+def test_limits_of_several_devices(
+    run: Path,
+    space: SearchSpace,
+    tables: dict[str, ListedTable],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each device has a winner of its own, evaluated for real; one network serves all, if one can."""
+    monkeypatch.setattr(ofa.search.stage, "run_tables", lambda run, devices: tables)
+    rows = space.enumerate(10_000)
+    costs = {f"latency@{device}": table.cost(space) for device, table in tables.items()}
+    limits = {name: float(np.quantile(cost.evaluate(rows), 0.3)) for name, cost in costs.items()}
+    asked = parse_max([*(f"{name}={limit!r}ms" for name, limit in limits.items()), "params=80%"])
+    facts = search_run(run, config(small="10%"), budget=asked, quiet=True)
+    winners = {budget["name"]: budget["winner"] for budget in facts["budgets"]}
+    assert set(winners) == {"a", "b", "universal"}
+    assert [set(b["limits"]) for b in facts["budgets"] if b["name"] == "a"] == [{"latency@a", "params"}]
+    for name, limit in limits.items():
+        for budget in (name[-1], "universal"):
+            assert winners[budget]["predicted_costs"][name] <= limit
+    best = {name: winner["selection_accuracy"] for name, winner in winners.items()}
+    losses = {device: best[device] - best["universal"] for device in "ab"}
+    assert facts["universal"] == {
+        "key": winners["universal"]["key"],
+        "losses": losses,
+        "worst_loss": max(losses.values()),
+    }
+    assert min(losses.values()) >= 0
+    write_architectures(run / "best.json", facts)
+    assert {p.name for p in run.glob("best*")} == {"best.json", "best.a.json", "best.b.json"}
+    print_winners(facts, explain=True)
+    assert "the universal network" in capsys.readouterr().out
+
+    least = [float(cost.minimum()[0]) for cost in costs.values()]
+    tight = parse_max([f"latency@a={1.001 * least[0]!r}ms", f"latency@b={1.001 * least[1]!r}ms"])
+    facts = search_run(run, config(small="10%"), budget=tight, quiet=True)
+    assert {budget["name"] for budget in facts["budgets"]} == {"a", "b"} and facts["universal"] is None
+    assert "no network serves all devices: budget 'universal'" in capsys.readouterr().err
+    assert not (run / "search.json").exists()
