@@ -99,9 +99,7 @@ def test_hasty_lowering_makes_the_same_program(
     with monkeypatch.context() as patch:  # a torch with other private names
         patch.delattr(torch.export.exported_program, "_special_op_to_preserve_cia")
         with executorch_program._only_what_occurs(exported):
-            assert (
-                torch.export.exported_program._split_decomp_table_to_cia_and_python_decomp.__name__ != "split_those"
-            )
+            assert torch.export.exported_program._split_decomp_table_to_cia_and_python_decomp.__name__ != "split_those"
 
 
 def test_one_thread_is_one_thread() -> None:
