@@ -44,7 +44,7 @@ class Command:
         words = [module, *map(str, arguments)]
         self._process = _FORKS.Process(target=_run, args=(words, dict(environment or {}), name, session))
         self._process.start()
-        atexit.register(self.kill)  # before Python waits for it, should a test have failed
+        atexit.register(self._end)  # before Python waits for it, should a test have failed
 
     @property
     def pid(self) -> int:
@@ -77,6 +77,10 @@ class Command:
         if self.returncode is None:
             self._process.kill()
             self._process.join()
+
+    def _end(self) -> None:
+        self.kill()
+        self._file.unlink(missing_ok=True)
 
 
 def run_ranks(module: str, *arguments: object, num: int = 2, environment: Mapping[str, str]) -> Sequence[Command]:

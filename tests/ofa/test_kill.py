@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import time
 from collections import Counter
@@ -78,10 +79,8 @@ def stage_of(run: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    runs = tmp_path_factory.mktemp("uninterrupted")
-    finish(runs)
-    return runs / "tiny"
+def uninterrupted(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(finished, tmp_path_factory.mktemp("uninterrupted") / "tiny"))
 
 
 def kill_in(stage: str, runs: Path, rng: random.Random) -> str:
