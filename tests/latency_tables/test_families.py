@@ -134,8 +134,9 @@ def test_a_call_is_one_inference_of_each_kind_of_operator(name: str) -> None:
 
 
 def test_a_call_of_executorch_is_one_inference() -> None:
-    kinds = kinds_of_operators()
-    check_calls("executorch", {kind: kinds[kind] for kind in FEW_KINDS})
+    """Of one kind: lowering another takes seconds."""
+    kind = FEW_KINDS[0]
+    check_calls("executorch", {kind: kinds_of_operators()[kind]})
 
 
 def check_calls(name: str, kinds: dict[tuple[object, ...], Operator]) -> None:
