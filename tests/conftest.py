@@ -18,7 +18,7 @@ def pytest_collection_finish() -> None:
 
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5_000, 10, 10)
+    gc.set_threshold(5_000, 10, 30)
 
 
 @pytest.fixture(autouse=True)
