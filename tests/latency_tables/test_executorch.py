@@ -82,23 +82,24 @@ def test_everything_is_delegated_at_once_without_a_copy(gated: fx.GraphModule, m
     assert calls == ["executorch_call_delegate", "getitem"]
 
 
-def test_hasty_lowering_makes_the_same_program(gated: fx.GraphModule, monkeypatch: pytest.MonkeyPatch) -> None:
-    attention = nn.Sequential(nn.LayerNorm(8), nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)).eval()
-    cases: list[tuple[nn.Module, torch.Tensor]] = [(for_xnnpack(gated, (3, 9, 9)), torch.randn(1, 3, 9, 9))]
-    cases.append((attention, torch.randn(1, 5, 8)))
-    for network, x in cases:
-        x = as_fed(x)
-        hasty = to_pte(export(network, x), x)  # type: ignore[arg-type]
-        graph = export(network, x)  # type: ignore[arg-type]
-        executorch_program.pools_as_means(graph)
-        exported = torch.export.export(graph, (x,), strict=False)
-        assert to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch().buffer == hasty
-        with monkeypatch.context() as patch:  # a torch with other private names
-            patch.delattr(torch.export.exported_program, "_special_op_to_preserve_cia")
-            with executorch_program._only_what_occurs(exported):
-                assert (
-                    torch.export.exported_program._split_decomp_table_to_cia_and_python_decomp.__name__ != "split_those"
-                )
+@pytest.mark.parametrize("kind", ["convolutions", pytest.param("attention", marks=pytest.mark.slow)])
+def test_hasty_lowering_makes_the_same_program(
+    kind: str, gated: fx.GraphModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "convolutions":
+        network, x = for_xnnpack(gated, (3, 9, 9)), as_fed(torch.randn(1, 3, 9, 9))
+    else:
+        layers = nn.Sequential(nn.LayerNorm(8), nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)).eval()
+        network, x = layers, torch.randn(1, 5, 8)  # type: ignore[assignment]
+    hasty = to_pte(export(network, x), x)
+    graph = export(network, x)
+    executorch_program.pools_as_means(graph)
+    exported = torch.export.export(graph, (x,), strict=False)
+    assert to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch().buffer == hasty
+    with monkeypatch.context() as patch:  # a torch with other private names
+        patch.delattr(torch.export.exported_program, "_special_op_to_preserve_cia")
+        with executorch_program._only_what_occurs(exported):
+            assert torch.export.exported_program._split_decomp_table_to_cia_and_python_decomp.__name__ != "split_those"
 
 
 def test_one_thread_is_one_thread() -> None:

@@ -85,7 +85,7 @@ def test_every_kind_of_operator_is_here() -> None:
 )
 def test_table_of_a_family(family: str, runtime: str, device: Callable[..., DeviceSettings], tmp_path: Path) -> None:
     space = space_of(family)
-    table = measure_table(space, device(runtime=runtime), path=tmp_path / "table.json")
+    table = measure_table(space, device(runtime=runtime, instances=1), path=tmp_path / "table.json")
     assert list(table.entries) == list(space.operators())
     assert all(entry.median_ms > 0 for entry in table.entries.values())
     assert table.cost(space).minimum()[0] > 0
@@ -113,17 +113,34 @@ def test_every_operator_of_a_family_runs(family: str, name: str) -> None:
         assert call(), key
 
 
-@pytest.mark.parametrize("name", some_runtimes("torch", "onnxruntime", "onnxruntime_int8", "executorch", "litert"))
-def test_a_call_is_one_inference_of_each_kind_of_operator(name: str) -> None:
-    runtime = runtime_here(name)
+#: two kinds for runtimes that take a second or more to compile one
+FEW_KINDS = (("bottleneck", True), ("attention", False, "linear", True))
+
+
+def kinds_of_operators() -> dict[tuple[object, ...], Operator]:
     kinds: dict[tuple[object, ...], Operator] = {}
     for family in SPACES:
         for operator in space_of(family).operators().values():
             form = (operator.form, bool(operator.drops)) if isinstance(operator, Attention) else ()
             kinds[operator.kind, operator.resolution % 2 == 1, *form] = operator
-    assert ("bottleneck", True) in kinds and ("attention", False, "linear", True) in kinds
-    if name == "torch_inductor":
-        kinds = {kind: kinds[kind] for kind in (("bottleneck", True), ("attention", False, "linear", True))}
+    assert set(FEW_KINDS) <= set(kinds)
+    return kinds
+
+
+@pytest.mark.parametrize("name", some_runtimes("torch", "onnxruntime", "onnxruntime_int8", "litert"))
+def test_a_call_is_one_inference_of_each_kind_of_operator(name: str) -> None:
+    kinds = kinds_of_operators()
+    check_calls(name, {kind: kinds[kind] for kind in FEW_KINDS} if name == "torch_inductor" else kinds)
+
+
+def test_a_call_of_executorch_is_one_inference() -> None:
+    """Of one kind: lowering another takes seconds."""
+    kind = FEW_KINDS[0]
+    check_calls("executorch", {kind: kinds_of_operators()[kind]})
+
+
+def check_calls(name: str, kinds: dict[tuple[object, ...], Operator]) -> None:
+    runtime = runtime_here(name)
     for kind, operator in kinds.items():
         module = build_operator(operator)
         x, result = infer(runtime, module, operator.input_shape)

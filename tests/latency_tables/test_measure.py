@@ -84,7 +84,7 @@ def test_interrupted_measuring_goes_on_where_it_was(
     with monkeypatch.context() as patch:
         after = count_samples(patch)
         table = measure_table(space, device(), path=path)
-    probes = choose_networks(space, num_fit=8, num_heldout=20, seed=0)
+    probes = choose_networks(space, num_fit=4, num_heldout=20, seed=0)
     networks = {network_key(space, network) for network in (*probes.fit, *probes.heldout)}
     assert before + after == Counter(dict.fromkeys({EMPTY_CALL, *space.operators(), *networks}, 2))
     for key in (key for key in space.operators() if before[key] == 2):  # but for what later readings say of the speed

@@ -31,9 +31,9 @@ def files(write_lookup: Write, space: SearchSpace, tmp_path: Path) -> dict[int, 
 
 
 def change(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
-    data = yaml.safe_load(path.read_text())
+    data = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     edit(data)
-    path.write_text(yaml.safe_dump(data))
+    path.write_text(yaml.dump(data, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)))
 
 
 def scale(factor: float) -> Callable[[dict[str, Any]], None]:

@@ -16,22 +16,28 @@ from search_spaces import Architecture, SearchSpace, get_space
 SPACE = ("--space", "mobilenet_v3_digits", "--num-classes", 10, "--in-channels", 1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def space() -> SearchSpace:
     return get_space({"name": "mobilenet_v3_digits"}, 10, 1)
 
 
-@pytest.fixture
-def networks(ofa: Any, space: SearchSpace, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def chosen(ofa: Any, space: SearchSpace, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Eight chosen networks, filled in for a device that takes 0.01 ms a block and 1 ms for 10 M MACs."""
-    path = tmp_path / "networks.json"
+    path = tmp_path_factory.mktemp("chosen") / "networks.json"
     answer = ofa("adapt", *SPACE, "--choose", 8, "-o", path)
     assert answer.code == 0, answer.err
     content = json.loads(path.read_text())
     assert [entry["latency_ms"] for entry in content["networks"]] == [None] * 8
     for entry in content["networks"]:
         entry["latency_ms"] = latency(space, entry["architecture"])
-    path.write_text(json.dumps(content))
+    return json.dumps(content).encode()
+
+
+@pytest.fixture
+def networks(chosen: bytes, tmp_path: Path) -> Path:
+    path = tmp_path / "networks.json"
+    path.write_bytes(chosen)
     return path
 
 

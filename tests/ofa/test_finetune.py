@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 import yaml
 
 from search_spaces.common.files import read_lines
+from tests.processes import Command
 
 
 def test_from_the_run_to_an_export(ofa: Any, run: Path, tmp_path: Path) -> None:
@@ -53,11 +51,12 @@ def test_mistakes(refused: Any, ofa: Any, run: Path, tmp_path: Path) -> None:
 
 def test_kill_9_and_the_same_command_again(ofa: Any, run: Path, tmp_path: Path) -> None:
     words = ["finetune", str(run), "smallest", "--epochs", "3", "--set", "train.checkpoint_every=1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     killed = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-m", "ofa", *words, "-o", str(killed)], env=environment)
+    process = Command("ofa", *words, "-o", killed)
     deadline = time.monotonic() + 120
-    while not list(killed.glob("checkpoints/step-*.json")) and time.monotonic() < deadline and process.poll() is None:
+    while (
+        not list(killed.glob("checkpoints/step-*.json")) and process.returncode is None and time.monotonic() < deadline
+    ):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL and not (killed / "finetuned.json").exists()

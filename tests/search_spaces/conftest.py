@@ -13,7 +13,7 @@ from torch import fx, nn
 from search_spaces import Architecture, SearchSpace, get_space, list_spaces
 from search_spaces.supernet import Supernet, build_supernet
 
-NUM_SUBNETS = 50
+NUM_SUBNETS = 16
 
 #: A ResNet made narrow as a whole rounds the options of its widths and expand ratios to the same few channels: its
 #: stages are made narrow instead, and its stem stays as it is. Transformers have no width multiplier.

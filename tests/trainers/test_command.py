@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +14,7 @@ import yaml
 
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_json
+from tests.processes import Command
 from trainers.__main__ import main
 from trainers.settings.train import LATER_SECTIONS, TrainingConfig, load_training_config
 
@@ -90,13 +88,12 @@ def test_in_place_distillation_needs_the_largest(write_config: Callable[..., Pat
 
 def test_kill_9_and_the_same_command_again(write_config: Callable[..., Path], tmp_path: Path) -> None:
     file = write_config(recipe="progressive_shrinking", epochs=4, checkpoint_every=1)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainers", str(file), "--run-dir", str(tmp_path / "killed")], env=environment
-    )
+    process = Command("trainers", file, "--run-dir", tmp_path / "killed")
     checkpoints = tmp_path / "killed" / "checkpoints"
     deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("step-0000001*.json")) and time.monotonic() < deadline and process.poll() is None:
+    while (
+        not list(checkpoints.glob("step-0000001*.json")) and process.returncode is None and time.monotonic() < deadline
+    ):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL

@@ -19,7 +19,7 @@ from trainers.checkpoints.store import load_supernet, weights_digest
 from trainers.evaluation.recalibration import recalibrate
 from trainers.phases import make_plan
 from trainers.recipes import RECIPES
-from trainers.settings.train import TrainingConfig, TrainSettings
+from trainers.settings.train import DEFAULT_RECIPE, TrainingConfig, TrainSettings
 from trainers.training import train
 
 MakeConfig = Callable[..., TrainingConfig]
@@ -91,8 +91,17 @@ def test_a_supernet_trains_and_is_taken_up_again(
     assert load_supernet(tmp_path).weights_sha256 == whole.weights_sha256
 
 
-@pytest.mark.parametrize("recipe", RECIPES.names())
-@pytest.mark.parametrize("family", SPACES)
+def pairs() -> list[Any]:
+    """Every recipe with convolutions and with tokens, and the standard one with every family; all others are slow."""
+    quick = {"mobilenet_v3", "vision_transformer"}
+    return [
+        pytest.param(family, recipe, marks=() if family in quick or recipe == DEFAULT_RECIPE else (pytest.mark.slow,))
+        for family in SPACES
+        for recipe in RECIPES.names()
+    ]
+
+
+@pytest.mark.parametrize(("family", "recipe"), pairs())
 def test_every_recipe_trains_every_family(family: str, recipe: str, make_config: MakeConfig, tmp_path: Path) -> None:
     """Every phase of it takes steps, every loss is one, and weights of all operators that were trained move."""
     space = get_space(SPACES[family], 3, 1)

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latency_tables.cortex_m.compilers import build_firmware, kernels_digest
+from latency_tables.cortex_m import counting
+from latency_tables.cortex_m.compilers import Firmware, build_firmware, kernels_digest
 from latency_tables.cortex_m.cores import get_core
-from latency_tables.cortex_m.counting import Counter, network_program, operator_program
+from latency_tables.cortex_m.counting import Counter, call_key, network_program, operator_program
+from latency_tables.cortex_m.emulator import Emulated, emulate
+from latency_tables.cortex_m.program import Program
 from latency_tables.cortex_m.table import count_table
 from latency_tables.listed import ListedTable
 from latency_tables.shipped import find_table, shipped_devices
@@ -50,8 +53,20 @@ def test_some_operators_and_a_network_counted_again(device: str) -> None:
     assert checked.observed == checked.predicted == counter.whole(network)
 
 
-def test_validation_counts_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_validation_counts_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     table, _ = shipped("cortex_m4_mobilenet_v3_28")
+    counted: dict[tuple[str, ...], Emulated] = {}
+
+    def once(program: Program, firmware: Firmware) -> Emulated:
+        """Both validations count the same programs."""
+        key = (firmware.provenance["machine_code"], *map(call_key, program.calls))
+        if key not in counted:
+            counted[key] = emulate(program, firmware)
+        return counted[key]
+
+    monkeypatch.setattr(counting, "emulate", once)
     with pytest.raises(SystemExit) as caught:
         main(["validate", "cortex_m4_mobilenet_v3_28"])
     assert not caught.value.code and "24 operators and 3 whole networks" in capsys.readouterr().out

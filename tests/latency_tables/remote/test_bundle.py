@@ -28,7 +28,7 @@ Device = Callable[..., DeviceSettings]
 
 def test_it_holds_all_that_a_table_needs(small: SearchSpace, bundle_file: Path) -> None:
     bundle = read_bundle(bundle_file)
-    probes = choose_networks(small, num_fit=8, num_heldout=20, seed=0)
+    probes = choose_networks(small, num_fit=4, num_heldout=20, seed=0)
     networks = [network_key(small, network) for network in (*probes.fit, *probes.heldout)]
     assert [item.key for item in bundle.manifest.items] == [EMPTY_CALL, *small.operators(), *networks]
     assert bundle.space.description == small.description and bundle.probes == probes

@@ -69,7 +69,7 @@ def test_the_best_of_the_last_phase_is_kept(make_config: MakeConfig, tmp_path: P
     assert sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*.json"))[0] == "step-00000009.json"
 
 
-@pytest.mark.parametrize("use_best", [False, True])
+@pytest.mark.parametrize("use_best", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_interruptions_change_nothing(
     make_config: MakeConfig,
     tmp_path: Path,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import runpy
 import subprocess
 import sys
 from itertools import pairwise
@@ -66,14 +69,18 @@ def test_rows_of_grey_images_with_one_row_at_a_time(load: Any) -> None:
         assert equal(single, [tensor[row : row + 1] for tensor in whole])
 
 
-def test_two_processes_agree(load: Any) -> None:
-    import json
-
-    settings = json.dumps({"name": "synthetic", **SMALL, "augment": ALL})
-    command = [sys.executable, "-c", CHILD, settings]
-    root = Path(__file__).parents[3]
-    runs = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    first, second = (run.communicate(timeout=300)[0] for run in runs)
+def test_two_processes_agree(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """This one and a new Python, whose hashes of strings are others."""
+    script, settings = tmp_path / "child.py", json.dumps({"name": "synthetic", **SMALL, "augment": ALL})
+    script.write_text(CHILD)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, str(script), settings]
+    first = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=300).stdout
+    monkeypatch.setattr(sys, "argv", command[1:])
+    runpy.run_path(str(script))
+    second = capsys.readouterr().out
     assert first == second and len(first.split()) == 2
     assert first.split()[1] == load(**SMALL, seed=9).split_sha256["test"]
 

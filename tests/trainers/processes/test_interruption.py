@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import yaml
 
 from search_spaces.common.errors import Stopped
 from search_spaces.common.files import read_json, read_lines
+from tests.processes import Command
 from trainers import milestones, training
 from trainers.checkpoints.store import checkpoint_steps
 from trainers.processes import interruption
@@ -40,6 +39,14 @@ def lines(run: Path) -> list[Any]:
         {key: value for key, value in line.items() if key != "images_per_second"}
         for line in read_lines(run / "training.jsonl", "log")
     ]
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Shells have what they start in the background ignore SIGINT: these tests too, if that is how they run."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -165,18 +172,11 @@ def test_processes_that_read_images_live_on(make_config: MakeConfig, tmp_path: P
     config["data"] |= {"memory": "stream", "workers": 2}
     file, run = tmp_path / "config.yaml", tmp_path / "run"
     file.write_text(yaml.safe_dump(config))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainers", str(file), "--run-dir", str(run)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
+    process = Command("trainers", file, "--run-dir", run, session=True)
     deadline = time.monotonic() + 120
-    while not (run / "training.jsonl").exists() and time.monotonic() < deadline and process.poll() is None:
+    while not (run / "training.jsonl").exists() and time.monotonic() < deadline and process.returncode is None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGTERM)
-    told = process.communicate(timeout=120)[1]
-    assert process.returncode == 143, told
+    assert process.wait() == 143, process.told
+    told = process.told
     assert told.startswith("stopped by SIGTERM: checkpoint saved after step ") and told.count("\n") == 1
