@@ -139,7 +139,9 @@ def _proposer(table: Tabular, terms: Terms, way: str, seed: int) -> Proposer:
     budgets = [ResolvedBudget("within", dict(terms.limits))] if terms.limits else []
     settings = SearchSettings.model_validate({"budgets": {"within": {"macs": "50%"}}})
     fronts = () if terms.limits else ("macs",)
-    return PredictorProposals(terms.space, terms.costs, budgets, fronts, settings, fit_history(terms.space, SETTINGS), seed=seed)
+    return PredictorProposals(
+        terms.space, terms.costs, budgets, fronts, settings, fit_history(terms.space, SETTINGS), seed=seed
+    )
 
 
 def ceiling(table: Tabular) -> dict[str, float]:
@@ -186,7 +188,9 @@ def markdown(results: dict[str, Any]) -> str:
             lines += [f"| {way} | " + " | ".join(cells) + " |"]
         lines += [""]
     for name, found in results["regret_ceiling"].items():
-        lines += [f"Regret of choosing among all networks by {name}: {found['mean']:.2f} ± {found['error']:.2f} points."]
+        lines += [
+            f"Regret of choosing among all networks by {name}: {found['mean']:.2f} ± {found['error']:.2f} points."
+        ]
     return "\n".join(lines)
 
 
@@ -198,7 +202,9 @@ def main() -> int:
     parser.add_argument("--markdown", action="store_true", help="search nothing: print what is in --output")
     options = parser.parse_args()
     if not options.markdown:
-        data = Path(os.environ.get("OFA_BENCH_DATA") or ROOT.parent / "shared" / "data") / "nas_bench_macro_cifar10.json"
+        data = (
+            Path(os.environ.get("OFA_BENCH_DATA") or ROOT.parent / "shared" / "data") / "nas_bench_macro_cifar10.json"
+        )
         if not data.exists():
             print(f"skipped: no {data}. Set OFA_BENCH_DATA to the folder that holds it", file=sys.stderr)
             return 0

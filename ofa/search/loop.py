@@ -6,17 +6,17 @@ a larger one continues a smaller one, and other workers (torchrun ranks, other m
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from predictors.refit import Refitter
 
-from ofa.search.budgets import DEVICE_METRICS, metric_of
-from ofa.search.proposals import Fit, Floats, Predict, PredictorProposals
-from ofa.search.stage import Problem, load_problem
+from ofa.search.proposals import Fit, Floats, Known, Predict, PredictorProposals
+from ofa.search.stage import Learn, Learned, Problem, load_problem
 from predictors.fit import fit_records
 from predictors.record_file import Records, load_records
-from predictors.refit import Refitter
 from predictors.settings import PredictorSettings
 from search_spaces.common.files import digest
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ofa.config import RunConfig
     from ofa.search.budgets import Budget
     from ofa.search.study.proposer import Proposer
-    from predictors.base import Predictor
     from search_spaces import SearchSpace
     from search_spaces.genome import Population
 
@@ -62,8 +61,15 @@ def loop_proposer(problem: Problem, *, seed: int) -> Proposer:
         costs,
         problem.config.search,
         fit_history(problem.space, problem.config.predictor, seed=seed),
+        known=partial(_sampled, problem),
         seed=seed,
     )
+
+
+def _sampled(problem: Problem) -> Known:
+    """What `ofa records` had evaluated: the loop does not begin from nothing."""
+    records = _records(problem).of(("sampled",))
+    return records.population, records.accuracies
 
 
 def evaluate_more(
@@ -75,7 +81,6 @@ def evaluate_more(
     sampler: str = PREDICTOR,
     storage: str | None = None,
     study: str | None = None,
-    seed: int | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Bring a study of the run to `num` networks that were evaluated for real; its results as JSON-like facts.
@@ -95,14 +100,35 @@ def evaluate_more(
         num=num,
         sampler=loop_proposer if sampler == PREDICTOR else sampler,
         budget=budget,
-        seed=seed,
         batch=_BATCH if sampler == PREDICTOR else 1,
         quiet=quiet,
     )
 
 
-def learned_predictor(run: Path, config: RunConfig, problem: Problem) -> Predictor:
-    """A predictor fitted to all that was evaluated, by whom and why ever: the networks near the budgets too."""
-    settings = config.predictor.model_copy(update={"origins": ("sampled", "search")})
-    records = load_records(run / "records.jsonl", space=problem.space, weights_sha256=problem.weights_sha256)
-    return fit_records(problem.space, records, settings, seed=config.seed, quiet=True, file=run / "records.jsonl")
+def learn_by_evaluating(
+    run: Path,
+    config: RunConfig,
+    *,
+    num: int,
+    budget: Budget | None = None,
+    storage: str | None = None,
+    study: str | None = None,
+    quiet: bool = False,
+) -> Learn:
+    """For `search_run`: evaluate `num` networks in the loop, and go by a predictor fitted to all that is on file."""
+
+    def learn(problem: Problem) -> Learned:
+        facts = evaluate_more(run, config, num=num, budget=budget, storage=storage, study=study, quiet=quiet)
+        settings = config.predictor.model_copy(update={"origins": ("sampled", "search")})
+        records = _records(problem)
+        predictor = fit_records(
+            problem.space, records, settings, seed=config.seed, quiet=True, file=run / "records.jsonl"
+        )
+        return Learned(predictor, {key: facts[key] for key in ("study", "storage", "num_evaluated", "complete")})
+
+    return learn
+
+
+def _records(problem: Problem) -> Records:
+    path = problem.run / "records.jsonl"
+    return load_records(path, space=problem.space, weights_sha256=problem.weights_sha256)

@@ -46,6 +46,10 @@ FIRST = 12
 _CANDIDATES = 64
 
 
+#: Networks (num, num_genes) and their accuracies (num,).
+Known = tuple["Population", Floats]
+
+
 class Fit(Protocol):
     """Fits a predictor to networks (num, num_genes) and accuracies (num,) in 0..1."""
 
@@ -65,22 +69,26 @@ class PredictorProposals:
     fronts: Sequence[str]
     settings: SearchSettings
     fit: Fit
+    known: Callable[[], Known] | None = None
+    """What was evaluated before the history begins, and may be proposed by nobody."""
     seed: int = 0
 
     def propose(self, history: History, num: int) -> Population:
         """Up to `num` networks that are neither known nor pending; goals take turns."""
-        population, pending = history.population, history.pending
-        rng = np.random.default_rng([self.seed, len(population), *history.stream])
+        population, accuracies, pending = *self._all_known(history), history.pending
+        rng = np.random.default_rng([self.seed, len(history), *history.stream])
         known = RowSet(self.space.num_genes)
         known.add(population)
         known.add(pending)
         if len(population) < FIRST:
-            listed = record_list(self.space, len(population) + len(pending) + num, seed=self.seed, sampling="stratified")
+            listed = record_list(
+                self.space, len(population) + len(pending) + num, seed=self.seed, sampling="stratified"
+            )
             return listed[known.new(listed)][:num]
-        predict = self.fit(population, history.accuracies)
+        predict = self.fit(population, accuracies)
         goals: list[ResolvedBudget | str] = [*self.budgets, *self.fronts]
         rows = [population[:0]]
-        turn = (len(population) + len(pending)) % len(goals)
+        turn = (len(history) + len(pending)) % len(goals)
         base = np.concatenate([population, pending])
         for offset in range(num):
             goal = goals[(turn + offset) % len(goals)]
@@ -94,6 +102,16 @@ class PredictorProposals:
             rows.append(new)
             base = np.concatenate([base, new])
         return np.concatenate(rows)
+
+    def _all_known(self, history: History) -> Known:
+        """What was known before, and the history: each network once."""
+        if self.known is None:
+            return history.population, history.accuracies
+        rows, accuracies = self.known()
+        first = RowSet(self.space.num_genes)
+        first.add(rows)
+        new = first.new(history.population)
+        return np.concatenate([rows, history.population[new]]), np.concatenate([accuracies, history.accuracies[new]])
 
     def _within(self, budget: ResolvedBudget, hopeful: _Hopeful, rng: np.random.Generator) -> Population:
         """Networks that keep the budget, best first."""

@@ -32,6 +32,8 @@ class SearchSettings(Settings):
     """Evolution ends early after so many generations without a better network."""
     candidates: int = pydantic.Field(default=8, ge=1)
     """Networks per budget that are measured, and evaluated for real, before a winner is named."""
+    evaluate: int = pydantic.Field(default=0, ge=0)
+    """Networks that the predictor loop evaluates for real before winners are named; 0: only the candidates."""
     recorded: int = pydantic.Field(default=2, ge=0)
     """Networks per budget that join them because they scored best among the records."""
     max_rounds: int = pydantic.Field(default=6, ge=1)

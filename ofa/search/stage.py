@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,10 +30,24 @@ from search_spaces.common.files import digest, read_json, write_json
 if TYPE_CHECKING:
     from latency_tables.table import LatencyTable
     from ofa.config import RunConfig
+    from predictors.base import Predictor
+    from predictors.settings import Origin
     from search_spaces.costs import CostTable
     from search_spaces.genome import Population
 
 _ALGORITHM = 1  # part of the digest of the inputs: raise it when searching changes
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a search learnt by evaluating: the predictor to go by, and what there is to tell of it as JSON."""
+
+    predictor: Predictor
+    facts: dict[str, Any]
+
+
+#: Evaluates networks of a problem and says what was learnt.
+Learn = Callable[["Problem"], Learned]
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,8 @@ class Problem:
         settings = self.config.search.model_dump(mode="json", exclude={"budgets"})
         if settings["memory_plan"] == "naive":
             del settings["memory_plan"]  # newer than searches that are done
+        if not settings["evaluate"]:
+            del settings["evaluate"]  # as above
         facts = [settings, limits, devices, tables, self.space.fingerprint, self.weights_sha256, self.config.seed]
         return digest([_ALGORITHM, predictor_inputs, *facts, *([corrections] if corrections else [])])
 
@@ -91,15 +108,24 @@ def load_problem(run: Path, config: RunConfig, *, budget: Budget | None = None) 
     return Problem(run, config, space, info["weights_sha256"], tables, costs, budgets)
 
 
-def search_run(run: Path, config: RunConfig, *, budget: Budget | None = None, quiet: bool = False) -> dict[str, Any]:
+def search_run(
+    run: Path,
+    config: RunConfig,
+    *,
+    budget: Budget | None = None,
+    evaluate: Learn | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
     """Find, try and name the winners of a run's budgets, and write `search.json`; at once if nothing changed.
 
     With a `budget` of one's own that one alone is searched, and `search.json` is left as it is; if its limits name
-    several devices, it has a winner for each, and the network that serves all if there is one. Returns the content.
+    several devices, it has a winner for each, and the network that serves all if there is one. `evaluate` may learn
+    more before the winners are named, and gives the predictor to name them by (`loop.Learn`). Returns the content.
     """
     problem = load_problem(run, config, budget=budget)
     _tell_torn(problem.run / "records.jsonl")
-    predictor = load_predictor(problem.run / "predictor")
+    learned = evaluate(problem) if evaluate is not None else None
+    predictor = load_predictor(problem.run / "predictor") if learned is None else learned.predictor
     inputs, path = problem.inputs(predictor.inputs), problem.run / "search.json"
     if budget is None and path.exists():
         known = read_json(path, "search result")
@@ -107,15 +133,18 @@ def search_run(run: Path, config: RunConfig, *, budget: Budget | None = None, qu
             return check_search(known, file=path)
     with in_file(problem.run / "predictor"):
         predict = predictor.bind(problem.space)
+    origins: tuple[Origin, ...] = ("sampled",) if learned is None else ("sampled", "search")
     try:
-        outcome, ranked = _find(problem, predict, quiet=quiet)
+        outcome, ranked = _find(problem, predict, origins, quiet=quiet)
     except Infeasible as error:
         if budget is None or len(problem.budgets) == 1 or error.details.get("budget") != UNIVERSAL:
             raise
         problem = replace(problem, budgets=_without_universal(problem.budgets, error))
-        outcome, ranked = _find(problem, predict, quiet=quiet)
+        outcome, ranked = _find(problem, predict, origins, quiet=quiet)
     facts = outcome_facts(problem.space, predict, problem.costs, outcome, ranked, seed=config.seed)
     facts = {"inputs": inputs, "weights_sha256": problem.weights_sha256, "seed": config.seed, **facts}
+    if learned is not None:
+        facts["evaluated"] = learned.facts
     if budget is None:
         write_json(path, facts)
     elif len(problem.budgets) > 1:
@@ -134,7 +163,9 @@ def _without_universal(budgets: tuple[ResolvedBudget, ...], error: Infeasible) -
     return tuple(part for part in budgets if part.name != UNIVERSAL)
 
 
-def _find(problem: Problem, predict: BoundPredictor, *, quiet: bool) -> tuple[Outcome, dict[str, Ranked]]:
+def _find(
+    problem: Problem, predict: BoundPredictor, origins: Sequence[Origin], *, quiet: bool
+) -> tuple[Outcome, dict[str, Ranked]]:
     settings, seed = problem.config.search, problem.config.seed
     ranked = search(problem.space, predict, problem.costs, problem.budgets, settings, seed=seed)
     outcome = choose_winners(
@@ -145,7 +176,7 @@ def _find(problem: Problem, predict: BoundPredictor, *, quiet: bool) -> tuple[Ou
         evaluate=_Evaluate(problem),
         books=measurement_books(problem),
         again=partial(_again, problem, predict),
-        also=_recorded(problem),
+        also=_recorded(problem, origins),
         max_rounds=settings.max_rounds,
         quiet=quiet,
     )
@@ -189,11 +220,11 @@ def measurement_books(problem: Problem) -> dict[str, MeasurementBook]:
     }
 
 
-def _recorded(problem: Problem) -> dict[str, Population]:
-    """By budget, the sampled records that scored best among those predicted to keep it."""
+def _recorded(problem: Problem, origins: Sequence[Origin]) -> dict[str, Population]:
+    """By budget, the records of these origins that scored best among those predicted to keep it."""
     records = load_records(
         problem.run / "records.jsonl", space=problem.space, weights_sha256=problem.weights_sha256
-    ).of(("sampled",))
+    ).of(origins)
     best = {}
     for budget in problem.budgets:
         kept = np.flatnonzero(violations(problem.costs, budget.limits, records.population) == 0)
