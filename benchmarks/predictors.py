@@ -52,7 +52,7 @@ def draw(benchmark: Benchmark, num: int, seed: int) -> tuple[Records, np.ndarray
         accuracies=accuracies,
         losses=1.0 - accuracies,
         keys=tuple(benchmark.keys[place] for place in places),
-        origins=("sampled",) * num,
+        origins=tuple("sampled" for _ in places),
     )
     return records, np.setdiff1d(np.arange(len(benchmark.population)), places), training
 

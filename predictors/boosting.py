@@ -86,7 +86,7 @@ class Boosting:
 
 def _shapes(trees: int, nodes: int) -> dict[str, tuple[int, ...]]:
     names = ("feature", "threshold", "left", "right", "value")
-    return {**{name: (trees, nodes) for name in names}, "scalars": (2,)}
+    return {**dict.fromkeys(names, (trees, nodes)), "scalars": (2,)}
 
 
 def _fitted(encodings: Floats, targets: Floats, seed: int) -> GradientBoostingRegressor:

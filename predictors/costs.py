@@ -1,4 +1,4 @@
-"""What size alone says: a parabola through the logarithms of MACs, parameters and depth. The model that others must beat."""
+"""What size alone says: a parabola through the logarithms of MACs, parameters and depth. Others must beat this."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class Costs:
         inner = {name.removeprefix("ridge_"): array for name, array in arrays.items() if name.startswith("ridge_")}
         outer = {name: array for name, array in arrays.items() if not name.startswith("ridge_")}
         num = len(outer["columns"]) if "columns" in outer and outer["columns"].ndim == 1 else 0
-        checked = take(outer, {name: (num,) for name in ("columns", "low", "high")})
+        checked = take(outer, dict.fromkeys(("columns", "low", "high"), (num,)))
         columns = checked["columns"]
         if (columns != np.floor(columns)).any() or (columns < 0).any() or (columns >= num_features).any():
-            raise ValueError(f"array 'columns' has shape to hold whole numbers in 0..{num_features - 1}")
+            raise ValueError(f"array 'columns' does not hold whole numbers in 0..{num_features - 1}")
         return cls(**checked, ridge=Ridge.from_arrays(inner, num_features=2 * num))
 
 

@@ -1,4 +1,4 @@
-"""Networks as vectors: what every gene takes, how large that is, summaries by kind and by stage, what the network costs.
+"""Networks as vectors: what every gene takes, how large that is, summaries by kind and stage, what the network costs.
 
 Genes that are switched off are all zero, so that depth shows in every part and equal networks have equal vectors.
 """

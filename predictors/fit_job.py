@@ -1,4 +1,4 @@
-"""The records of one fit as accuracy models see them, and what is done with them: fits, cross-validation, calibration."""
+"""The records of one fit as accuracy models see them: fits, cross-validation, calibration."""
 
 from __future__ import annotations
 

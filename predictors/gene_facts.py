@@ -25,10 +25,10 @@ def sizes_of_options(space: SearchSpace) -> list[npt.NDArray[np.float64]]:
         row[gene] = option
     macs = space.cost("macs").evaluate(space.canonical(np.stack(rows)))
     sizes, start = [], 0
-    for gene in space.genes:
-        ranks = np.unique(macs[start : start + len(gene.options)], return_inverse=True)[1].astype(np.float64)
-        start += len(gene.options)
-        hangs = any(space.genome.choices[choice].parent is not None for choice, _ in gene.drives)
+    for known in space.genes:
+        ranks = np.unique(macs[start : start + len(known.options)], return_inverse=True)[1].astype(np.float64)
+        start += len(known.options)
+        hangs = any(space.genome.choices[choice].parent is not None for choice, _ in known.drives)
         sizes.append(np.sqrt((ranks + hangs) / max(ranks.max() + hangs, 1.0)))
     return sizes
 
@@ -47,6 +47,5 @@ def stages_of_genes(space: SearchSpace) -> list[int | None]:
             for gene in space.slot_genes(slot):
                 read_in[gene][order[side[slot.name]]] += 1
     return [
-        counts.most_common(1)[0][0] if 0 < len(counts) and 2 * len(counts) < max(len(order), 3) else None
-        for counts in read_in
+        counts.most_common(1)[0][0] if counts and 2 * len(counts) < max(len(order), 3) else None for counts in read_in
     ]

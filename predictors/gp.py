@@ -26,7 +26,7 @@ from predictors.features import Blocks
 from predictors.gp_kernel import BlockKernel, HyperParameters, matern, squared_distances
 
 #: standardised accuracy per standard deviation: means of the prior on the slopes, and its standard deviation
-_SLOPES: Mapping[str, float] = {"size": 0.35, "macs": 0.15}
+_SLOPES: Mapping[str, float] = {"size": 0.35, "macs": 0.25}
 _SLOPE_DEVIATION = 0.3
 _CONSTANT_VARIANCE = 1.0
 #: prior of the noise variance, in units of the variance of the targets: log-normal median and deviation

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from predictors.boosting import Boosting
 from predictors.costs import Costs
 from predictors.gp import GaussianProcess
+from predictors.interactions import InteractionRidge
 from predictors.mlp import MLPEnsemble
 from predictors.relu_mlp import ReluMLP
-from predictors.interactions import InteractionRidge
 from search_spaces.common.registry import Registry
 
 if TYPE_CHECKING:

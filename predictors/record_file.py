@@ -50,7 +50,7 @@ EvaluateTogether = Callable[[Sequence[Architecture]], Sequence[Evaluated]]
 
 @dataclass(frozen=True)
 class Records:
-    """Evaluated networks, distinct; as a rule in the order of their keys, so that the order of the file is of no matter."""
+    """Evaluated networks, distinct; as a rule in the order of their keys: that of the file is then of no matter."""
 
     population: Rows  # (num, num_genes)
     accuracies: Floats  # (num,) in 0..1
