@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import solve_triangular
+from scipy.linalg import eigh, solve_triangular
 from scipy.optimize import minimize
 
 from predictors.arrays import take
@@ -34,6 +34,8 @@ _NOISE, _NOISE_DEVIATION = 0.1, 1.0
 #: no more records than this find the hyper-parameters (all of them make the predictions)
 _MOST_FOR_HYPER = 300
 _ITERATIONS = 60
+#: variances are exact up to so many records; of more, they are those of the covariance's largest directions
+_MOST_DIRECTIONS = 256
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class GaussianProcess:
 
     inputs: Floats  # (n, F) centred
     weights: Floats  # (n,)
-    solver: Floats  # (n, n) inverse of the Cholesky factor of the records' covariance
+    solver: Floats  # (R, n): R^T R is the inverse of the records' covariance, or its part of the R largest directions
     centre: Floats  # (F,)
     slopes: Floats  # (F,) the trend
     linear: Floats  # (F,) prior variances of the linear effects
@@ -84,7 +86,7 @@ class GaussianProcess:
         own = amplitude + constant + (x * x) @ self.linear
         covariance += x @ (self.inputs * self.linear).T
         found = x @ self.slopes + covariance @ self.weights
-        explained = covariance @ self.solver.T
+        explained = covariance.astype(np.float32) @ self.solver.T.astype(np.float32)  # a width needs no more digits
         variance = np.maximum(own - np.einsum("ij,ij->i", explained, explained), 0.0) + noise
         half = deviation * np.sqrt(variance)
         found = mean + deviation * found
@@ -97,6 +99,8 @@ class GaussianProcess:
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], *, num_features: int) -> GaussianProcess:
         num = len(arrays["weights"]) if "weights" in arrays and arrays["weights"].ndim == 1 else 0
         checked = take(arrays, _shapes(num, num_features))
+        if len(checked["solver"]) > max(num, 1):
+            raise ValueError(f"array 'solver' has shape {checked['solver'].shape}: more directions than records")
         for name in ("linear", "metric"):
             if (checked[name] < 0).any():
                 raise ValueError(f"array {name!r} holds a negative number")
@@ -109,7 +113,7 @@ def _shapes(num: int, features: int) -> dict[str, tuple[int | None, ...]]:
     return {
         "inputs": (num, features),
         "weights": (num,),
-        "solver": (num, num),
+        "solver": (None, num),
         "centre": (features,),
         "slopes": (features,),
         "linear": (features,),
@@ -193,7 +197,7 @@ class _Problem:
         return GaussianProcess(
             inputs=self.inputs,
             weights=solver.T @ (solver @ self.residuals),
-            solver=solver,
+            solver=_largest(covariance, noise) if len(factor) > _MOST_DIRECTIONS else solver,
             centre=self.centre,
             slopes=self.slopes,
             linear=chosen.linear,
@@ -201,6 +205,13 @@ class _Problem:
             scalars=np.array([chosen.amplitude, _CONSTANT_VARIANCE, noise, *self.target]),
             hyper=hyper,
         )
+
+
+def _largest(covariance: Floats, noise: float) -> Floats:
+    """(R, n): what the records' largest directions explain. What is left out can only widen the intervals."""
+    num = len(covariance)
+    values, vectors = eigh(covariance, subset_by_index=(num - _MOST_DIRECTIONS, num - 1), check_finite=False)
+    return np.ascontiguousarray((vectors / np.sqrt(np.maximum(values, 0.0) + noise + 1e-8)).T)
 
 
 def _spread(targets: Floats, most: int) -> npt.NDArray[np.int64]:
