@@ -136,11 +136,10 @@ def main() -> None:
         for num in map(int, arguments.sizes.split(",")):
             fits += [graded(benchmark, model, num, seed, encodings) for seed in range(arguments.seeds)]
             print(table(summary([f for f in fits if (f["model"], f["num"]) == (model, num)]), "tau"), flush=True)
-    found = summary(fits)
+        known = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+        arguments.output.write_text(json.dumps({**known, **summary(fits)}, indent=1) + "\n")
     for metric in METRICS:
-        print(table(found, metric))
-    known = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
-    arguments.output.write_text(json.dumps({**known, **found}, indent=1) + "\n")
+        print(table(summary(fits), metric))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 #: the squared distance over a block between two random records
 _LINEAR, _AMPLITUDE, _DISTANCE = 0.1, 0.5, 0.3
 #: standard deviation of the logarithms
-_DEVIATION = 1.0
+_DEVIATION = 2.0
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def test_no_blocks_are_no_trouble(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["boosting", "mlp"])
 def test_the_error_is_that_of_groups_left_out(name: str, encoder: Encoder, known) -> None:
-    """Every network five times, with accuracies that are its own luck: told of groups, a model knows how little that is."""
+    """Every network five times, with accuracies that are its own luck: told of groups, a model knows it."""
     encodings = np.repeat(known[0][:16], 5, axis=0)
     targets = np.repeat(np.random.default_rng(2).normal(size=16), 5)
     widths = []
