@@ -33,6 +33,11 @@ class Benchmark:
     population: npt.NDArray[np.int64]  # (6561, 8) all networks
     accuracies: npt.NDArray[np.float64]  # (6561,) in 0..1, mean of three trainings
     keys: tuple[str, ...]
+    trainings: npt.NDArray[np.float64]  # (6561, 3) in 0..1, each training alone
+
+    def unseen(self, training: int) -> npt.NDArray[np.float64]:
+        """(6561,) mean of the two trainings other than this one: the truth for whoever saw only this one."""
+        return np.delete(self.trainings, training, axis=1).mean(axis=1)
 
 
 def load(path: Path) -> Benchmark:
@@ -47,6 +52,7 @@ def load(path: Path) -> Benchmark:
         population=population,
         accuracies=np.array([entry["mean_acc"] for entry in published.values()]) / 100,
         keys=tuple(architecture.key for architecture in space.decode(population)),
+        trainings=np.array([entry["test_acc"] for entry in published.values()]) / 100,
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from predictors.columns import ColumnEncoder
-from predictors.features import Encoder, Renumbered
+from predictors.features import Blocks, Encoder, Renumbered
 from predictors.targets import TARGETS
 from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
@@ -81,11 +81,29 @@ class FittedModel(AccuracyModel, Protocol):
     """A model that can be fitted to records."""
 
     @classmethod
-    def fit(cls, encodings: Floats, targets: Floats, groups: npt.NDArray[np.int64], *, seed: int) -> FittedModel:
+    def fit(
+        cls,
+        encodings: Floats,
+        targets: Floats,
+        groups: npt.NDArray[np.int64],
+        *,
+        seed: int,
+        blocks: Blocks | None = None,
+    ) -> FittedModel:
         """Fit `encodings` (num, num_features) to `targets` (num,), higher is better.
 
         Rows of one group (int64 (num,)) are evaluations of one network: a model's inner splits keep them together.
+        `blocks` says which columns are what (`Encoder`); without it a model takes them all for alike.
         """
+
+
+@runtime_checkable
+class Refittable(Protocol):
+    """A model whose hyper-parameters serve other records too: fitting again is cheap then."""
+
+    def refit(
+        self, encodings: Floats, targets: Floats, groups: npt.NDArray[np.int64], *, blocks: Blocks | None = None
+    ) -> FittedModel: ...
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,24 @@
-"""Fit accuracy models to records: cross-validation picks one, held-out records grade it, all records refit it."""
+"""Fit accuracy models to records: cross-validation picks one, held-out records grade it, all records refit it.
+
+The choice is nested: the records that grade the model take no part in choosing it. The interval of the model that is
+handed out comes from a cross-validation of its own, over all records.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from predictors.base import FittedModel, Floats, Prediction, Predictor
-from predictors.features import Encoder
-from predictors.grades import FoldScore, Grade, Grader, baselines
-from predictors.models import MODELS
+from predictors.base import Floats, Predictor
+from predictors.fit_job import Job
+from predictors.grades import Grade, Grader, baselines
 from predictors.record_file import Records, load_records
 from predictors.settings import PredictorSettings
-from predictors.statistics import conformal_scale, kendall_tau
 from predictors.storage import read_predictor, write_predictor
 from predictors.targets import TARGETS
 from search_spaces import SearchSpace
@@ -28,7 +30,7 @@ Indices = npt.NDArray[np.int64]
 
 #: Fewer records than this cannot be split for picking, grading and intervals.
 MIN_RECORDS = 10
-_ALGORITHM = 1  # part of the digest of the inputs: raise it when fitting changes
+_ALGORITHM = 2  # part of the digest of the inputs: raise it when fitting changes
 
 
 class FitConfig(Protocol):
@@ -86,20 +88,22 @@ def fit_records(
         )
     if len(set(used.group_names)) == 1:
         used = replace(used, groups=None)  # there is nothing to split but the group
-    job = _Job.of(space, used, settings, seed)
+    used = used.take(np.argsort(used.keys))  # the order of the records is of no matter
+    job = Job.of(space, used, settings, seed)
     train, heldout = split_heldout(used.group_names, settings.holdout, seed=seed)
-    num_fits = len(settings.candidates) * settings.folds + 2
+    every = np.arange(len(used))
+    names = settings.candidates
+    num_fits = (len(names) + 1) * settings.folds + 2
     with progress_bar("fitting predictors", num_fits, quiet=quiet) as advance:
-        outside = {name: job.out_of_fold(name, train, advance) for name in settings.candidates}
+        outside = {name: job.out_of_fold(name, train, advance) for name in names}
         scores = {name: job.fold_score(prediction, train) for name, prediction in outside.items()}
-        name = max(scores, key=lambda candidate: (scores[candidate].tau, -scores[candidate].rmse))
+        name = preferred({name: outside[name].mean for name in names}, job.targets[train])
 
         graded = job.fit(name, train)
         advance()
-        held = graded.predict(job.encodings[heldout])
         scale = job.scale(outside[name], train)
         grader = Grader(used.accuracies[heldout], settings.level, settings.bootstrap, seed)
-        calibrated = held.calibrated(scale, TARGETS[settings.target].to_accuracy)
+        calibrated = graded.predict(job.encodings[heldout]).calibrated(scale, TARGETS[settings.target].to_accuracy)
         known = used.population[train], used.accuracies[train]
         grade = Grade(
             num_records=len(used),
@@ -110,20 +114,44 @@ def fit_records(
             baselines=baselines(space, known, used.population[heldout], grader),
             cross_validation=scores,
         )
-        model = job.fit(name, np.arange(len(used)))
+        model = job.fit(name, every)
         advance()
-    unseen = _joined(outside[name], held)  # every record predicted by a model that did not see it
+        scale = job.scale(job.out_of_fold(name, every, advance), every)  # no record is predicted by a model that saw it
     return Predictor(
         name=name,
         model=model,
         target=settings.target,
-        interval_scale=job.scale(unseen, np.concatenate([train, heldout])),
+        interval_scale=scale,
         level=settings.level,
         space_description=space.description,
         space_fingerprint=space.fingerprint,
         grade=grade,
         inputs=inputs_digest(records, space, settings, seed=seed),
     )
+
+
+def preferred(predicted: Mapping[str, Floats], true: Floats) -> str:
+    """The first candidate, unless another ranks better by more than chance: then, of those, the best.
+
+    Compared is Kendall's tau of `predicted` (num,) and `true` (num,) on the same records. The standard error of the
+    difference of two such statistics is that of the mean of what every record adds to it (Sen, 1960: the jackknife of a
+    U-statistic); an advantage below one of them is no evidence, and of few records it rarely is.
+    """
+    first, *others = predicted
+    agreement = {name: _agreements(values, true) for name, values in predicted.items()}
+    best, most = first, 0.0
+    for name in others:
+        gain = agreement[name] - agreement[first]
+        error = 2.0 * float(gain.std(ddof=1)) / np.sqrt(len(gain))
+        if gain.mean() > max(error, most):
+            best, most = name, float(gain.mean())
+    return best
+
+
+def _agreements(predicted: Floats, true: Floats) -> Floats:
+    """For every record the share of others that stand on the same side of it in both, less those that do not."""
+    sides = np.sign(predicted[:, None] - predicted) * np.sign(true[:, None] - true)
+    return np.asarray(sides.sum(axis=1) / (len(true) - 1))
 
 
 def split_heldout(groups: tuple[str, ...], share: float, *, seed: int) -> tuple[Indices, Indices]:
@@ -141,59 +169,3 @@ def split_heldout(groups: tuple[str, ...], share: float, *, seed: int) -> tuple[
             held += members[group]
     heldout = np.array(sorted(held), dtype=np.int64)
     return np.setdiff1d(np.arange(len(groups)), heldout), heldout
-
-
-@dataclass(frozen=True)
-class _Job:
-    """The records of one fit as the models see them."""
-
-    encodings: Floats  # (num, num_features)
-    targets: Floats  # (num,)
-    accuracies: Floats  # (num,)
-    groups: Indices  # (num,) records of one number are never on both sides of a split
-    settings: PredictorSettings
-    seed: int
-
-    @classmethod
-    def of(cls, space: SearchSpace, records: Records, settings: PredictorSettings, seed: int) -> _Job:
-        targets = TARGETS[settings.target].from_accuracy(records.accuracies)
-        names = {name: number for number, name in enumerate(dict.fromkeys(records.group_names))}
-        groups = np.array([names[name] for name in records.group_names], dtype=np.int64)
-        return cls(Encoder(space)(records.population), targets, records.accuracies, groups, settings, seed)
-
-    def fit(self, name: str, rows: Indices) -> FittedModel:
-        return MODELS.get(name).fit(self.encodings[rows], self.targets[rows], self.groups[rows], seed=self.seed)
-
-    def out_of_fold(self, name: str, rows: Indices, advance: Callable[..., None]) -> Prediction:
-        """Predictions of the targets of `rows`, each by a model that did not see it."""
-        _, group = np.unique(self.groups[rows], return_inverse=True)
-        if group.max() == 0:  # the others are held out: as above
-            group = np.arange(len(rows))
-        order = np.random.default_rng([self.seed, len(rows)]).permutation(group.max() + 1)
-        fold_of = order[group] % self.settings.folds
-        ends = np.empty((3, len(rows)))
-        for fold in range(self.settings.folds):
-            inside = fold_of == fold
-            if inside.any():
-                part = self.fit(name, rows[~inside]).predict(self.encodings[rows[inside]])
-                ends[:, inside] = part.mean, *part.ends
-            advance(1, note=name)
-        return Prediction(*ends)
-
-    def fold_score(self, prediction: Prediction, rows: Indices) -> FoldScore:
-        errors = TARGETS[self.settings.target].to_accuracy(prediction.mean) - self.accuracies[rows]
-        tau = kendall_tau(prediction.mean, self.targets[rows])(np.ones((1, len(rows))))
-        return FoldScore(tau=float(tau[0]), rmse=float(np.sqrt(np.mean(errors**2))))
-
-    def scale(self, prediction: Prediction, rows: Indices) -> float:
-        """What the half-widths of out-of-fold predictions must be multiplied by to cover the truth."""
-        lower, upper = prediction.ends
-        half = (upper - lower) / 2
-        return conformal_scale(prediction.mean - self.targets[rows], half, level=self.settings.level)
-
-
-def _joined(first: Prediction, second: Prediction) -> Prediction:
-    return Prediction(
-        np.concatenate([first.mean, second.mean]),
-        *(np.concatenate(pair) for pair in zip(first.ends, second.ends, strict=True)),
-    )

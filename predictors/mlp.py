@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from predictors.arrays import take
 from predictors.base import Floats, Prediction
+
+if TYPE_CHECKING:
+    from predictors.features import Blocks
 
 _MEMBERS, _HIDDEN, _STEPS = 8, 32, 200
 _LEARNING_RATE, _WEIGHT_DECAY = 0.02, 0.05
@@ -34,7 +37,15 @@ class MLPEnsemble:
     target: Floats  # (3,): mean and standard deviation of the targets, residual error in units of the latter
 
     @classmethod
-    def fit(cls, encodings: Floats, targets: Floats, groups: npt.NDArray[np.int64], *, seed: int) -> MLPEnsemble:
+    def fit(
+        cls,
+        encodings: Floats,
+        targets: Floats,
+        groups: npt.NDArray[np.int64],
+        *,
+        seed: int,
+        blocks: Blocks | None = None,
+    ) -> MLPEnsemble:
         centre, scale = encodings.mean(axis=0), np.maximum(encodings.std(axis=0), 0.05)
         mean, deviation = float(targets.mean()), max(float(targets.std()), 1e-9)
         inputs, wanted = (encodings - centre) / scale, (targets - mean) / deviation

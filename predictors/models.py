@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from predictors.boosting import Boosting
+from predictors.costs import Costs
+from predictors.gp import GaussianProcess
+from predictors.interactions import InteractionRidge
 from predictors.mlp import MLPEnsemble
 from predictors.relu_mlp import ReluMLP
-from predictors.ridge import Ridge
 from search_spaces.common.registry import Registry
 
 if TYPE_CHECKING:
@@ -14,8 +17,11 @@ if TYPE_CHECKING:
 
 #: candidates of a fit to records, over the features of `Encoder`
 MODELS: Registry[type[FittedModel]] = Registry("accuracy model")
-MODELS.register("ridge")(Ridge)
+MODELS.register("gp")(GaussianProcess)
+MODELS.register("ridge")(InteractionRidge)
+MODELS.register("boosting")(Boosting)
 MODELS.register("mlp")(MLPEnsemble)
+MODELS.register("costs")(Costs)
 
 #: those of published predictors, each over columns of its own
 PUBLISHED_MODELS: Registry[type[AccuracyModel]] = Registry("published accuracy model")

@@ -50,7 +50,7 @@ EvaluateTogether = Callable[[Sequence[Architecture]], Sequence[Evaluated]]
 
 @dataclass(frozen=True)
 class Records:
-    """Evaluated networks, distinct, in the order of their keys (so that the order of the file does not matter)."""
+    """Evaluated networks, distinct; as a rule in the order of their keys: that of the file is then of no matter."""
 
     population: Rows  # (num, num_genes)
     accuracies: Floats  # (num,) in 0..1
@@ -69,15 +69,17 @@ class Records:
 
     def of(self, origins: Sequence[Origin]) -> Records:
         """Those that came about in one of these ways."""
-        kept = np.array([origin in origins for origin in self.origins], dtype=bool)
-        chosen = np.flatnonzero(kept)
+        return self.take(np.flatnonzero([origin in origins for origin in self.origins]))
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Records:
+        """Those at these positions, in their order."""
         return Records(
-            population=self.population[kept],
-            accuracies=self.accuracies[kept],
-            losses=self.losses[kept],
-            keys=tuple(self.keys[i] for i in chosen),
-            origins=tuple(self.origins[i] for i in chosen),
-            groups=None if self.groups is None else tuple(self.groups[i] for i in chosen),
+            population=self.population[rows],
+            accuracies=self.accuracies[rows],
+            losses=self.losses[rows],
+            keys=tuple(self.keys[i] for i in rows),
+            origins=tuple(self.origins[i] for i in rows),
+            groups=None if self.groups is None else tuple(self.groups[i] for i in rows),
         )
 
     @property
@@ -93,8 +95,9 @@ def load_records(
     weights_sha256: str | None = None,
     calibration_sha256: str | None = None,
     selection_sha256: str | None = None,
+    by_arrival: bool = False,
 ) -> Records:
-    """Read a records file; facts that are given must match every line.
+    """Read a records file; facts that are given must match every line. In the order of keys, or that of the lines.
 
     A torn last line (a crash while appending) is left out. `UserError` with file and line for anything else that is
     not a record of this space and supernet. Of two lines for one network the first counts.
@@ -109,7 +112,7 @@ def load_records(
     for number, line in enumerate(read_lines(path, "records file"), start=1):
         architecture = _check(line, wanted, f"{path}: line {number}", space)
         found.setdefault(architecture.key, (architecture, line))
-    keys = sorted(found)
+    keys = list(found) if by_arrival else sorted(found)
     lines = [found[key][1] for key in keys]
     return Records(
         population=space.encode([found[key][0] for key in keys])
@@ -133,10 +136,10 @@ class RecordBook:
         self._known: dict[str, float] = {}
         self.reload()
 
-    def reload(self) -> Records:
+    def reload(self, *, by_arrival: bool = False) -> Records:
         """Read the file again (other processes append to it too)."""
         given = {name: value for name, value in self._identity.items() if name != "fingerprint"}
-        records = load_records(self.path, space=self.space, **given)
+        records = load_records(self.path, space=self.space, by_arrival=by_arrival, **given)
         self._known = dict(zip(records.keys, records.accuracies.tolist(), strict=True))
         return records
 

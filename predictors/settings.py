@@ -29,7 +29,8 @@ class RecordSettings(Settings):
 class PredictorSettings(Settings):
     """Which accuracy models compete, and how the one picked is graded."""
 
-    candidates: tuple[str, ...] = pydantic.Field(default=("ridge", "mlp"), min_length=1)
+    candidates: tuple[str, ...] = pydantic.Field(default=("gp", "ridge", "costs"), min_length=1)
+    """The first is taken unless another ranks records that neither saw better by more than chance."""
     target: Literal["log_error", "accuracy"] = "log_error"
     """What the models regress: minus the logarithm of the error rate, or the accuracy itself."""
     folds: int = pydantic.Field(default=5, ge=2)

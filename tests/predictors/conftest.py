@@ -34,8 +34,10 @@ def space() -> SearchSpace:
 def truth(space: SearchSpace) -> Callable[[np.ndarray], np.ndarray]:
     """A ground truth (num,) in 0..1: kernels matter as much as size, and diminishing returns."""
     encoder = Encoder(space)
-    weights = np.random.default_rng(11).normal(size=encoder.num_features)
-    weights[-3:] = 0.0
+    weights = np.zeros(encoder.num_features)
+    for block in ("genes", "shares"):
+        columns = encoder.blocks[block]
+        weights[columns] = np.random.default_rng(11).normal(size=columns.stop - columns.start)
 
     def accuracy(population: np.ndarray) -> np.ndarray:
         return 1.0 - 0.1 * np.exp(-0.5 * encoder(population) @ weights - 0.6 * space.active(population).mean(axis=1))
