@@ -3,8 +3,8 @@
     python -m benchmarks.tabular_search              # all ways to propose, 20 seeds: some minutes
     python -m benchmarks.tabular_search --markdown   # the results that are there, for the docs
 
-An evaluation answers with the accuracy of ONE of the three published trainings (seed 0, 1 and 2 in turn); what was found
-is judged by the mean of the two others, which no search saw. Two tasks:
+An evaluation answers with the accuracy of ONE of the three published trainings (0, 1 and 2 in turn); what was found is
+judged by the mean of the two others, which no search saw. Two tasks:
 
 - *regret*: among the networks of at most the median MACs, the accuracy of the truly best one minus that of the one
   chosen, in points. A search with a predictor chooses by it, the others by what they saw. The truth is noisy too: even

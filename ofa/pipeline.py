@@ -167,11 +167,12 @@ def _search_and_export(config: RunConfig, run: Path, *, quiet: bool) -> dict[str
     from ofa.export.winners import export_winners
     from ofa.report.report import write_report
     from ofa.search.measurements import Median
-    from ofa.search.stage import load_problem, measurement_books, search_run
+    from ofa.search.loop import search_evaluating
+    from ofa.search.stage import load_problem, measurement_books
 
     note(f"[{config.name}] searching {', '.join(config.search.budgets)}")
     while True:
-        search_run(run, config, quiet=quiet)
+        search_evaluating(run, config, quiet=quiet)
         note(f"[{config.name}] exporting the winners")
         try:
             export_winners(run, config, quiet=quiet)

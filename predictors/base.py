@@ -150,7 +150,8 @@ class Predictor:
 
     def bind(self, space: SearchSpace) -> BoundPredictor:
         """The predictor ready for many populations: tables of the encoding are built once."""
-        whole = SearchSpace.from_description(self.space_description)
+        known = space.description == self.space_description  # the same space: nothing to build
+        whole = space if known else SearchSpace.from_description(self.space_description)
         if space.fingerprint != self.space_fingerprint:
             raise self._of_another_space(space, whole)
         renumbering = self._renumbering(space, whole)

@@ -36,6 +36,19 @@ def search(
     confidence: Annotated[
         float | None, typer.Option(help="0.95: limits hold with this probability, or by measurement.")
     ] = None,
+    evaluate: Annotated[
+        int | None, typer.Option(min=1, help="A run: evaluate so many networks for real first, then name winners.")
+    ] = None,
+    sampler: Annotated[
+        str, typer.Option(help="What proposes them: predictor, or tpe, nsga2, nsga3, gp, random (a study alone).")
+    ] = "predictor",
+    storage: Annotated[
+        str | None, typer.Option(help="Where workers meet: sqlite:///FILE.db, journal:FILE, postgresql://...")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study in the storage.")] = None,
+    objectives: Annotated[
+        str | None, typer.Option(help="Of other samplers than predictor: accuracy, or accuracy,macs,... for a front.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what slots and genes of winners cost.")] = False,
     output: Annotated[
         Path | None,
@@ -47,7 +60,9 @@ def search(
 ) -> None:
     """Search a run: winners are measured and evaluated for real. Or search with a predictor and tables alone.
 
-    Without --max, the budgets of the run's config are searched and RUN/search.json is written. Where --max names
+    Without --max, the budgets of the run's config are searched and RUN/search.json is written. With --evaluate N the
+    predictor proposes, N networks are evaluated for real and it learns from them, before winners are named; the same
+    command in other processes or machines shares the work. Where --max names
     several devices (latency@a=5ms, latency@b=12ms), each gets a winner within its own limits, and the universal network
     keeps all. Exit code 3: no network keeps the limits.
     """
@@ -56,13 +71,38 @@ def search(
             raise UserError("a run has a space, predictor and devices of its own", key="--space/--accuracy/--device")
         from ofa.config import load_run_config
         from ofa.search.budgets import parse_max
-        from ofa.search.stage import search_run
+        from ofa.search.loop import PREDICTOR, evaluate_more, search_evaluating
+        from predictors.records import process_of
 
         if confidence is not None:
             message = "every candidate of a run is measured on its devices, which is surer than any confidence"
             raise UserError(message, key="--confidence", value=confidence, hint="Leave it out")
         budget = parse_max(limits) if limits else None
-        facts = search_run(run, load_run_config(run), budget=budget, quiet=json)
+        config = load_run_config(run)
+        if sampler == PREDICTOR:
+            if objectives is not None:
+                message = "the sampler `predictor` searches a winner for every budget, and the front of what they limit"
+                raise UserError(message, key="--objectives", value=objectives, hint="Give another --sampler")
+            facts = search_evaluating(
+                run, config, num=evaluate, budget=budget, storage=storage, study=study, quiet=json
+            )
+        else:
+            if evaluate is None:
+                raise UserError("goes with --evaluate", key="--sampler", value=sampler)
+            wanted = tuple(name.strip() for name in (objectives or "accuracy").split(","))
+            facts = evaluate_more(
+                run,
+                config,
+                num=evaluate,
+                budget=budget,
+                sampler=sampler,
+                objectives=wanted,
+                storage=storage,
+                study=study,
+                quiet=json,
+            )
+        if process_of()[0] > 0:  # a worker like the first, which tells
+            return
     else:
         from ofa.search.offline import search_offline
         from search_spaces.operators import check_plan
@@ -70,6 +110,9 @@ def search(
         if dtype not in DTYPES:
             raise unknown_name("dtype", dtype, DTYPES, key="--dtype")
         check_plan(memory_plan, key="--memory-plan")
+        for key, value in {"--evaluate": evaluate, "--storage": storage, "--study": study}.items():
+            if value is not None:
+                raise UserError("networks are evaluated with the supernet of a run", key=key, value=value)
         if accuracy is None:
             raise UserError("give a run folder, or a predictor to search with", key="--accuracy")
         tables = [Path(path) for text in device or [] for path in text.split(",") if path]
@@ -85,9 +128,12 @@ def search(
             confidence=confidence,
         )
     if not json:
-        from ofa.search.tables import print_candidates, print_winners
+        from ofa.search.tables import print_candidates, print_study, print_winners
 
-        (print_candidates if run is None else print_winners)(facts, explain=explain)
+        if "sampler" in facts:
+            print_study(facts)
+        else:
+            (print_candidates if run is None else print_winners)(facts, explain=explain)
     if output is not None:
         from ofa.search.outputs import write_architectures
 

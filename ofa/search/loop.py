@@ -14,10 +14,12 @@ import numpy as np
 from predictors.refit import Refitter
 
 from ofa.search.proposals import Fit, Floats, Known, Predict, PredictorProposals
-from ofa.search.stage import Learn, Learned, Problem, load_problem
+from ofa.search.stage import Learned, Problem, load_problem, search_run
 from predictors.fit import fit_records
 from predictors.record_file import Records, load_records
-from predictors.settings import PredictorSettings
+from predictors.records import process_of
+from predictors.settings import Origin, PredictorSettings
+from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ PREDICTOR = "predictor"
 #: Networks proposed from one fit.
 _BATCH = 4
 
+_SEARCH: tuple[Origin, ...] = ("search",)
+
 
 def fit_history(space: SearchSpace, settings: PredictorSettings, *, seed: int = 0) -> Fit:
     """Fits a predictor of `space` to what a search has seen, in the order it was seen (see `predictors.refit`)."""
@@ -44,7 +48,7 @@ def fit_history(space: SearchSpace, settings: PredictorSettings, *, seed: int = 
             accuracies=accuracies,
             losses=np.full(len(population), np.inf),
             keys=tuple(architecture.key for architecture in space.decode(population)),
-            origins=("search",) * len(population),
+            origins=_SEARCH * len(population),
         )
         return refitter.update(records).bind(space)
 
@@ -79,6 +83,7 @@ def evaluate_more(
     num: int,
     budget: Budget | None = None,
     sampler: str = PREDICTOR,
+    objectives: tuple[str, ...] = ("accuracy",),
     storage: str | None = None,
     study: str | None = None,
     quiet: bool = False,
@@ -92,41 +97,56 @@ def evaluate_more(
 
     problem = load_problem(run, config, budget=budget)
     limits = [[one.name, one.limits] for one in problem.budgets]
+    what = limits if len(objectives) == 1 else [limits, list(objectives)]
     return run_study(
         run,
         config,
         storage=storage or f"journal:{run / 'studies.journal'}",
-        study_name=study or f"{sampler}-{digest(limits)[:8]}",
+        study_name=study or f"{sampler}-{digest(what)[:8]}",
         num=num,
         sampler=loop_proposer if sampler == PREDICTOR else sampler,
         budget=budget,
+        objectives=objectives,
         batch=_BATCH if sampler == PREDICTOR else 1,
         quiet=quiet,
     )
 
 
-def learn_by_evaluating(
+def search_evaluating(
     run: Path,
     config: RunConfig,
     *,
-    num: int,
+    num: int | None = None,
     budget: Budget | None = None,
     storage: str | None = None,
     study: str | None = None,
     quiet: bool = False,
-) -> Learn:
-    """For `search_run`: evaluate `num` networks in the loop, and go by a predictor fitted to all that is on file."""
+) -> dict[str, Any]:
+    """`search_run`, after `num` networks (None: `search.evaluate` of the config) were evaluated for real in the loop.
+
+    Winners are named by a predictor fitted to all that is on file. Under torchrun every process evaluates, and only the
+    first names winners: the others return the results of the study.
+    """
+    num = config.search.evaluate if num is None else num
+    if not num:
+        for key, value in (("--storage", storage), ("--study", study)):
+            if value is not None:
+                raise UserError("goes with --evaluate", key=key, value=value)
+        return search_run(run, config, budget=budget, quiet=quiet)
+
+    def evaluate() -> dict[str, Any]:
+        return evaluate_more(run, config, num=num, budget=budget, storage=storage, study=study, quiet=quiet)
 
     def learn(problem: Problem) -> Learned:
-        facts = evaluate_more(run, config, num=num, budget=budget, storage=storage, study=study, quiet=quiet)
+        facts = evaluate()
         settings = config.predictor.model_copy(update={"origins": ("sampled", "search")})
-        records = _records(problem)
-        predictor = fit_records(
-            problem.space, records, settings, seed=config.seed, quiet=True, file=run / "records.jsonl"
-        )
+        file = run / "records.jsonl"
+        predictor = fit_records(problem.space, _records(problem), settings, seed=config.seed, quiet=True, file=file)
         return Learned(predictor, {key: facts[key] for key in ("study", "storage", "num_evaluated", "complete")})
 
-    return learn
+    if process_of()[0] > 0:
+        return evaluate()
+    return search_run(run, config, budget=budget, learn=learn, quiet=quiet)
 
 
 def _records(problem: Problem) -> Records:

@@ -17,9 +17,11 @@ def write_architectures(output: Path, facts: Mapping[str, Any]) -> None:
     Of several devices the universal one; that of each device's winner goes beside it (`best.json`, `best.phone.json`).
     Raises `Infeasible` where there is no universal one, after the others are written; `details` are the facts.
     """
-    best, devices = _of_run(facts) if "budgets" in facts else _offline(facts)
+    best, devices = _of_study(facts) if "sampler" in facts else _of_run(facts) if "budgets" in facts else _offline(facts)
     for device, architecture in devices.items():
         write_json(output.with_name(f"{output.stem}.{device}{output.suffix}"), architecture)
+    if best is None and not devices:
+        raise Infeasible(f"{output}: not written, because no network evaluated keeps the limits", details=dict(facts))
     if best is None:
         message = f"{output}: not written, because no network keeps the limits of all devices"
         hint = f"Each device's winner was: {output.stem}.{next(iter(devices))}{output.suffix}, ..."
@@ -31,6 +33,10 @@ def _offline(facts: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     best = facts["candidates"][0]["architecture"] if facts["candidates"] else None
     winners = facts.get("winners", {})
     return best, {device: found["winner"]["architecture"] for device, found in winners.items()}
+
+
+def _of_study(facts: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return None if facts["best"] is None else facts["best"]["architecture"], {}
 
 
 def _of_run(facts: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:

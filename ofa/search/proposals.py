@@ -1,11 +1,12 @@
 """Which networks to evaluate next, as a predictor fitted to those evaluated so far sees it: the predictor loop.
 
 Goals take turns: the best network within each budget, and the front of accuracy against each cost. For each proposal
-the predictor is believed as far as a draw of |N(0, 1)| standard deviations above its mean, so that some proposals exploit what
-it knows and others try what it is unsure of (upper confidence bounds with randomised widths: J. Berk, S. Gupta,
-S. Rana, S. Venkatesh, "Randomised Gaussian process upper confidence bound for Bayesian optimisation", IJCAI 2020). On a
-front, the network counts that adds most hypervolume to what is known (M. Emmerich, "Single- and multiobjective
-evolutionary optimization assisted by Gaussian random field metamodels", 2005), which spreads proposals along it.
+the predictor is believed as far as a draw of |N(0, 1)| standard deviations above its mean, so that some proposals
+exploit what it knows and others try what it is unsure of (upper confidence bounds with randomised widths: J. Berk,
+S. Gupta, S. Rana, S. Venkatesh, "Randomised Gaussian process upper confidence bound for Bayesian optimisation", IJCAI
+2020). On a front, the network counts that adds most hypervolume to what is known (M. Emmerich, "Single- and
+multiobjective evolutionary optimization assisted by Gaussian random field metamodels", 2005), which spreads proposals
+along it.
 """
 
 from __future__ import annotations

@@ -113,18 +113,18 @@ def search_run(
     config: RunConfig,
     *,
     budget: Budget | None = None,
-    evaluate: Learn | None = None,
+    learn: Learn | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Find, try and name the winners of a run's budgets, and write `search.json`; at once if nothing changed.
 
     With a `budget` of one's own that one alone is searched, and `search.json` is left as it is; if its limits name
-    several devices, it has a winner for each, and the network that serves all if there is one. `evaluate` may learn
-    more before the winners are named, and gives the predictor to name them by (`loop.Learn`). Returns the content.
+    several devices, it has a winner for each, and the network that serves all if there is one. `learn` may evaluate
+    networks before winners are named, and gives the predictor to name them by. Returns the content.
     """
     problem = load_problem(run, config, budget=budget)
     _tell_torn(problem.run / "records.jsonl")
-    learned = evaluate(problem) if evaluate is not None else None
+    learned = learn(problem) if learn is not None else None
     predictor = load_predictor(problem.run / "predictor") if learned is None else learned.predictor
     inputs, path = problem.inputs(predictor.inputs), problem.run / "search.json"
     if budget is None and path.exists():

@@ -41,6 +41,25 @@ def print_winners(facts: Mapping[str, Any], *, explain: bool = False) -> None:
         console.print(_losses(universal), highlight=False)
 
 
+def print_study(facts: Mapping[str, Any]) -> None:
+    """What a study of real evaluations has found so far: the best network within its limits, and the front."""
+    console = Console(highlight=False, soft_wrap=True)
+    lost = f", {facts['num_lost']} lost with their workers" if facts["num_lost"] else ""
+    told = f", {facts['num_told']} known before" if facts["num_told"] else ""
+    console.print(f"study {facts['study']} in {facts['storage']}: {facts['num_evaluated']} networks evaluated{told}{lost}")
+    if not facts["complete"]:
+        console.print("nothing that is new is left within the limits")
+    if facts["best"] is None:
+        console.print("none of them keeps the limits")
+        return
+    shown = [*facts["limits"], *(name for name in facts["objectives"][1:] if name not in facts["limits"])]
+    rows = Table("network", "selection accuracy", *shown)
+    for found in [facts["best"]] if len(facts["objectives"]) == 1 else facts["front"]:
+        costs = [format_cost(found["costs"][name], name) for name in shown]
+        rows.add_row(found["key"], f"{found['accuracy']:.2%}", *costs)
+    console.print(rows)
+
+
 def print_candidates(facts: Mapping[str, Any], *, explain: bool = False) -> None:
     """Candidates of a search by predictor alone."""
     limits, console = facts["limits"], Console()

@@ -58,9 +58,10 @@ def run_study(
     returns its results at once; one that is started again after it was killed goes on.
 
     `sampler` is one of `samplers.SAMPLERS`, or builds a proposer of one's own. Without a `budget`, that of the config
-    is kept, or none if it has none; of several, a proposer of one's own sees to each, and the study itself to none. `objectives` are `accuracy`, and costs to trade it against. `evaluator` is the
-    run's supernet on its selection split if left out. `stale_after_s` is how long a silent worker is waited for; the
-    worker that makes the study decides. `batch` networks are asked of the proposer at a time.
+    is kept, or none if it has none; of several, a proposer of one's own sees to each, and the study itself to none.
+    `objectives` are `accuracy`, and costs to trade it against. `evaluator` is the run's supernet on its selection split
+    if left out. `stale_after_s` is how long a silent worker is waited for; the worker that makes the study decides.
+    `batch` networks are asked of the proposer at a time.
 
     Raises `UserError` for a study of another space, supernet, budget or other objectives, with nothing written, and
     `Infeasible` for a budget that no network keeps.
