@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ofa.search.algorithms import SearchState
+
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
     from search_spaces.genome import Population
@@ -59,3 +61,12 @@ class MainEffects:
     def estimate(self, population: Population) -> Floats:
         """(num,) estimated objectives, up to a constant."""
         return np.asarray(self._effects[population + self._starts].sum(axis=1))
+
+    def state(self) -> SearchState:
+        arrays = {"moments": self._moments, "products": self._products, "effects": self._effects}
+        return SearchState(arrays, {"centre": self._centre, "fresh": self._fresh, "weight": self._weight})
+
+    def restore(self, state: SearchState) -> None:
+        arrays, values = state.arrays, state.values
+        self._moments, self._products, self._effects = arrays["moments"], arrays["products"], arrays["effects"]
+        self._centre, self._fresh, self._weight = values["centre"], values["fresh"], values["weight"]

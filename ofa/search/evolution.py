@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ofa.search.algorithms import Floats, Scores
+from ofa.search.algorithms import Floats, Scores, SearchState, all_keep
 from ofa.search.effects import MainEffects
+from ofa.search.neighbourhood import neighbours
 from ofa.search.repair import repaired
 from ofa.search.row_set import RowSet
+from ofa.search.state_file import generator_state, restored_generator
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -59,12 +61,12 @@ class Evolution:
         patience: int = 60,
         seed: int = 0,
         start: Population | None = None,
-        violation: Callable[[Population], Floats] | None = None,
+        violation: Callable[[Population], Floats] = all_keep,
     ) -> None:
         self._space, self._num, self._generations, self._patience = space, population, generations, patience
         self._rng = np.random.default_rng([seed, space.num_genes])
         self._start = np.zeros((0, space.num_genes), dtype=np.int64) if start is None else space.canonical(start)
-        self._violation = violation or (lambda rows: np.zeros(len(rows)))
+        self._violation = violation
         self._asked, self._effects = RowSet(space.num_genes), MainEffects(space)
         self._members, self._scores = self._start[:0], Scores(np.zeros(0), np.zeros(0))
         self._parents: Positions = np.zeros(0, dtype=np.int64)  # of what was asked last: whom it would replace
@@ -179,11 +181,20 @@ class Evolution:
         self._members, self._scores = self._members[drawn], Scores(objective[drawn], violation[drawn])
         self._copied_at = self._temperature
 
+    def state(self) -> SearchState:
+        arrays = {"members": self._members, "objective": self._scores.objective, "violation": self._scores.violation}
+        arrays |= {"asked": self._asked.hashes, "best": self._best, "reached": np.array(self._reached)}
+        values = {"generation": self._generation, "idle": self._idle, "rng": generator_state(self._rng)}
+        temperature = {"scale": self._scale, "copied_at": self._copied_at}
+        effects = self._effects.state()
+        return SearchState(arrays | effects.arrays, values | temperature | effects.values)
 
-def neighbours(space: SearchSpace, row: npt.NDArray[np.int64]) -> Population:
-    """All networks that differ from `row` in one gene."""
-    counts = space.genome.num_options
-    gene = np.repeat(np.arange(len(counts)), counts)
-    rows = np.repeat(row[None], len(gene), axis=0)
-    rows[np.arange(len(gene)), gene] = np.arange(len(gene)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.unique(space.canonical(rows), axis=0)
+    def restore(self, state: SearchState) -> None:
+        arrays, values = state.arrays, state.values
+        self._members, self._scores = arrays["members"], Scores(arrays["objective"], arrays["violation"])
+        self._asked.restore(arrays["asked"])
+        self._reached, self._best = (float(arrays["reached"][0]), float(arrays["reached"][1])), arrays["best"]
+        self._generation, self._idle = values["generation"], values["idle"]
+        self._scale, self._copied_at = values["scale"], values["copied_at"]
+        self._rng = restored_generator(values["rng"])
+        self._effects.restore(state)

@@ -7,9 +7,10 @@ import pytest
 
 from ofa.search.algorithms import Archive, Scores, drive, violations
 from ofa.search.budgets import ResolvedBudget, parse_budget, resolve
-from ofa.search.evolution import Evolution, neighbours
+from ofa.search.evolution import Evolution
 from ofa.search.exhaustive import Exhaustive
 from ofa.search.feasibility import feasible_networks
+from ofa.search.neighbourhood import neighbours
 from ofa.search.row_set import RowSet
 from ofa.search.run import search, search_budget
 from ofa.search.settings import SearchSettings
