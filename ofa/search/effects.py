@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 #: Weight of what is known after one more population.
 _MEMORY = 0.95
 #: How much more must be known before the effects are computed again.
-_GROWTH = 0.1
+_GROWTH = 0.2
 
 
 class MainEffects:
@@ -46,8 +46,10 @@ class MainEffects:
         rows = np.zeros((len(population), len(self._products)), dtype=np.float32)  # counts, so their products are exact
         rows[np.arange(len(population))[:, None], population + self._starts] = 1.0
         rows[:, -1] = 1.0
-        self._moments = _MEMORY * self._moments + rows.T @ rows
-        self._products = _MEMORY * self._products + (objective - self._centre) @ rows
+        self._moments *= _MEMORY
+        self._moments += rows.T @ rows
+        self._products *= _MEMORY
+        self._products += (objective - self._centre).astype(np.float32) @ rows
         self._weight = _MEMORY * self._weight + len(population)
         self._fresh += len(population)
         if self._fresh > _GROWTH * self._weight:
@@ -60,7 +62,7 @@ class MainEffects:
 
     def estimate(self, population: Population) -> Floats:
         """(num,) estimated objectives, up to a constant."""
-        return np.asarray(self._effects[population + self._starts].sum(axis=1))
+        return np.asarray(self._effects.take(population + self._starts).sum(axis=1))
 
     def state(self) -> SearchState:
         arrays = {"moments": self._moments, "products": self._products, "effects": self._effects}

@@ -25,7 +25,7 @@ class RowSet:
         self._known: Hashes = np.zeros(0, dtype=np.uint64)  # ascending
 
     def new(self, rows: Population) -> npt.NDArray[np.bool_]:
-        """(num,) which rows are not in the set; of equal rows all."""
+        """(...) which rows (..., num_genes) are not in the set; of equal rows all."""
         return ~self._holds(self.hashes_of(rows))
 
     def add(self, rows: Population) -> Population:
@@ -56,7 +56,7 @@ class RowSet:
 
     def _holds(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         if not len(self._known):
-            return np.zeros(len(hashes), dtype=bool)
+            return np.zeros(hashes.shape, dtype=bool)
         places = np.minimum(np.searchsorted(self._known, hashes), len(self._known) - 1)
         return np.asarray(self._known[places] == hashes)
 
