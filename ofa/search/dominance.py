@@ -58,8 +58,8 @@ def front_ranks(points: Floats) -> Positions:
 
 
 def constrained_ranks(points: Floats, violation: Floats) -> Positions:
-    """Layers under constraint domination (Deb et al., 2002): whoever keeps the limits comes before whoever does not, and
-    of those the one that breaks them less.
+    """Layers under constraint domination (Deb et al., 2002): whoever keeps the limits comes before whoever does not,
+    and of those the one that breaks them less.
     """
     kept = violation == 0
     ranks = np.empty(len(points), dtype=np.int64)
@@ -129,11 +129,12 @@ def _beaten_3d(second: Floats, third: Floats) -> npt.NDArray[np.bool_]:
     beaten = np.zeros(width, dtype=bool)
     size = 1
     while size < width:
-        y, z, place = (values.reshape(-1, 2 * size) for values in (y, z, place))
-        order = np.argsort(y, axis=1, kind="stable")  # on ties the earlier block comes first
-        y, z, place = (np.take_along_axis(values, order, axis=1) for values in (y, z, place))
-        earlier = order < size
-        least = np.minimum.accumulate(np.where(earlier, z, np.inf), axis=1)
+        shape = (-1, 2 * size)
+        order = np.argsort(y.reshape(shape), axis=1, kind="stable")  # on ties the earlier block comes first
+        earlier = (order < size).ravel()
+        order = (order + np.arange(0, width, 2 * size)[:, None]).ravel()
+        y, z, place = y[order], z[order], place[order]
+        least = np.minimum.accumulate(np.where(earlier, z, np.inf).reshape(shape), axis=1).ravel()
         beaten[place[~earlier & (least <= z)]] = True
         size *= 2
     return beaten[:num]

@@ -33,7 +33,7 @@ Positions = npt.NDArray[np.int64]
 #: Networks of the first generation, a member.
 _FIRST = 4
 #: Children drawn for the one that is scored.
-_DRAWN = 16
+_DRAWN = 8
 #: Share of the children that begin as a crossover.
 _CROSSED = 0.2
 #: A child differs in so many genes at most (before crossover); where little is new, in more and more, so often.

@@ -1,8 +1,8 @@
 """NSGA-II: a population spread along the front of any number of objectives, under constraint domination.
 
 K. Deb, A. Pratap, S. Agarwal, T. Meyarivan, "A fast and elitist multiobjective genetic algorithm: NSGA-II" (2002).
-Networks are rows of options, so children come from uniform crossover and from genes that take another option; no network
-is asked twice.
+Networks are rows of options, so children come from uniform crossover and from genes that take another option; no
+network is asked twice.
 """
 
 from __future__ import annotations
@@ -52,16 +52,17 @@ class NSGA2:
         if self._generation == 0:
             return self._asked.add(self._first())
         asked = [self._members[:0]]
+        if self._generation >= self._generations or self._idle >= self._patience:
+            return asked[0]
         for attempt in range(_ATTEMPTS):
             missing = self._num - sum(map(len, asked))
-            over = self._generation >= self._generations or self._idle >= self._patience
-            if over or missing <= 0 or len(self._asked) == self._space.size:
+            if missing == 0 or len(self._asked) == self._space.size:
                 break
             asked.append(self._asked.add(self._children(_CHANGED * (attempt + 1))[:missing]))
         return np.concatenate(asked)
 
     def tell(self, population: Population, scores: Scores) -> None:
-        """The best of the members and of what was asked: by layer, and of the last that finds room the least crowded."""
+        """Keep the best of the members and of what was asked: by layer, of the last with room the least crowded."""
         rows = np.concatenate([self._members, population])
         told = Scores(scores.objectives, scores.violation)
         joined = self._scores.joined(told) if len(self._members) else told

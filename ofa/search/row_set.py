@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Hashes = npt.NDArray[np.uint64]
 
+#: What is new is kept apart until it is so much: small arrays are cheap to insert into.
+_RECENT = 1024
+
 
 class RowSet:
     """A set of rows, by a 64-bit hash of each (two rows collide with probability 2^-64)."""
@@ -22,7 +25,8 @@ class RowSet:
     def __init__(self, num_genes: int) -> None:
         self._factors = np.random.default_rng(0x0FA).integers(1, 2**63, size=num_genes, dtype=np.uint64) * np.uint64(2)
         self._factors += np.uint64(1)
-        self._known: Hashes = np.zeros(0, dtype=np.uint64)  # ascending
+        nothing: Hashes = np.zeros(0, dtype=np.uint64)
+        self._known, self._recent = nothing, nothing  # both ascending; most of the set, and what is not in there yet
 
     def new(self, rows: Population) -> npt.NDArray[np.bool_]:
         """(...) which rows (..., num_genes) are not in the set; of equal rows all."""
@@ -36,29 +40,40 @@ class RowSet:
         """Put rows in; the positions of those that are new, of equal ones the first, ascending."""
         unique, first = np.unique(self.hashes_of(rows), return_index=True)
         new = ~self._holds(unique)
-        self._known = np.insert(self._known, np.searchsorted(self._known, unique[new]), unique[new])
+        self._recent = _merged(self._recent, unique[new])
+        if len(self._recent) > max(_RECENT, len(self._known) // 16):  # seldom: all of the set moves
+            self._known, self._recent = _merged(self._known, self._recent), self._recent[:0]
         return np.sort(first[new])
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._known) + len(self._recent)
 
     @property
     def hashes(self) -> Hashes:
-        """All that is in the set, for `restore`."""
-        return self._known
+        """All that is in the set, ascending, for `restore`."""
+        return _merged(self._known, self._recent)
 
     def restore(self, hashes: Hashes) -> None:
-        self._known = hashes
+        self._known, self._recent = hashes, hashes[:0]
 
     def hashes_of(self, rows: Population) -> Hashes:
         """(num,) of every row."""
         return (rows.astype(np.uint64) + np.uint64(1)) @ self._factors
 
     def _holds(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
-        if not len(self._known):
-            return np.zeros(hashes.shape, dtype=bool)
-        places = np.minimum(np.searchsorted(self._known, hashes), len(self._known) - 1)
-        return np.asarray(self._known[places] == hashes)
+        return _among(self._known, hashes) | _among(self._recent, hashes)
+
+
+def _merged(ascending: Hashes, others: Hashes) -> Hashes:
+    """Both, ascending; `others` are too."""
+    return np.insert(ascending, np.searchsorted(ascending, others), others)
+
+
+def _among(ascending: Hashes, hashes: Hashes) -> npt.NDArray[np.bool_]:
+    if not len(ascending):
+        return np.zeros(hashes.shape, dtype=bool)
+    places = np.minimum(ascending.searchsorted(hashes), len(ascending) - 1)
+    return np.asarray(ascending[places] == hashes)
 
 
 class RowScores:

@@ -74,7 +74,9 @@ def read_search(path: Path | str, identity: Mapping[str, Any]) -> tuple[SearchSt
             what = {"space": "another space", "algorithm": "another algorithm"}.get(key, "a search with other options")
             raise UserError(f"is the state of {what}", file=path, hint="Delete it to search anew")
     states = [
-        SearchState({n.removeprefix(f"{part}."): a for n, a in arrays.items() if n.startswith(f"{part}.")}, values[part])
+        SearchState(
+            {n.removeprefix(f"{part}."): a for n, a in arrays.items() if n.startswith(f"{part}.")}, values[part]
+        )
         for part in _PARTS
     ]
     return states[0], states[1], num_scored
