@@ -12,7 +12,7 @@ efficient constraint handling method for genetic algorithms", 2000). No network 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,7 +137,7 @@ class Evolution:
         best = best[self._asked.add_first(rows[best])]
         return rows[best].astype(np.int64), parents[tried[best]]
 
-    def _drawn(self, parents: Positions, most: int) -> Population:
+    def _drawn(self, parents: Positions, most: int) -> npt.NDArray[Any]:
         """A child of each, some begun as a crossover, with 1 to `most` genes changed; not canonical."""
         rng, genome = self._rng, self._space.genome
         members = self._members.astype(np.int16)  # small numbers: most of the time goes into moving them

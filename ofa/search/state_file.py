@@ -62,7 +62,8 @@ def read_search(path: Path | str, identity: Mapping[str, Any]) -> tuple[SearchSt
     try:
         with safetensors.safe_open(path, "numpy") as stream:
             facts = json.loads((stream.metadata() or {})["search"])
-            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118: no mapping
+            names = stream.keys()
+            arrays = {name: stream.get_tensor(name) for name in names}
         known = facts["identity"] if facts["schema"] == _SCHEMA else {}
         values, num_scored = facts["values"], int(facts["num_scored"])
     except FileNotFoundError:
@@ -73,13 +74,9 @@ def read_search(path: Path | str, identity: Mapping[str, Any]) -> tuple[SearchSt
         if known.get(key) != value:
             what = {"space": "another space", "algorithm": "another algorithm"}.get(key, "a search with other options")
             raise UserError(f"is the state of {what}", file=path, hint="Delete it to search anew")
-    states = [
-        SearchState(
-            {n.removeprefix(f"{part}."): a for n, a in arrays.items() if n.startswith(f"{part}.")}, values[part]
-        )
-        for part in _PARTS
-    ]
-    return states[0], states[1], num_scored
+    own = {part: {n[len(part) + 1 :]: a for n, a in arrays.items() if n.startswith(f"{part}.")} for part in _PARTS}
+    algorithm, archive = (SearchState(own[part], values[part]) for part in _PARTS)
+    return algorithm, archive, num_scored
 
 
 def drive_saved(
@@ -91,7 +88,7 @@ def drive_saved(
     *,
     every_seconds: float = 30.0,
 ) -> int:
-    """As `drive`, with the search in `path`: begun from there if the file is there, saved now and then and at the end."""
+    """As `drive`, with the search in `path`: begun from there if there is one, saved now and then and at the end."""
     num = 0
     if path.exists():
         known, kept, num = read_search(path, identity)
