@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Members in a tournament, as a share of all (25 of 100 in the paper's larger searches), and at least so many.
 _TOURNAMENT, _FEWEST = 0.25, 2
 #: Children asked at once, as a share of the members: what is learnt of one has its say soon.
-_BATCH = 0.25
+_BATCH = 0.5
 #: Mutants drawn of every parent; where none will do, more genes change at once, so often.
 _DRAWN, _ATTEMPTS = 8, 6
 

@@ -115,7 +115,8 @@ class Evolution:
         """Given networks, the smallest and the largest, and random ones; brought within the limits where one is given
         that keeps them.
         """
-        ends = np.stack([self._space.smallest(), self._space.largest()])
+        macs = self._space.cost("macs")
+        ends = np.stack([macs.minimum()[1], macs.maximum()[1]])
         rows = np.concatenate([ends, self._space.sample(_FIRST * self._num, self._rng)])
         anchors = self._start[self._violation(self._start) == 0]
         if len(anchors):

@@ -78,7 +78,8 @@ class NSGA2:
         """Given networks, the smallest and the largest, samples, and samples mixed with one of those two: uniform
         samples alone crowd in the middle.
         """
-        ends = np.stack([self._space.smallest(), self._space.largest()])
+        macs = self._space.cost("macs")
+        ends = np.stack([macs.minimum()[1], macs.maximum()[1]])
         drawn = self._space.sample(self._num, self._rng)
         near = ends[np.arange(self._num) % 2]
         share = self._rng.random((self._num, 1))

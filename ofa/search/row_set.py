@@ -66,7 +66,9 @@ class RowSet:
 
 def _merged(ascending: Hashes, others: Hashes) -> Hashes:
     """Both, ascending; `others` are too."""
-    return np.insert(ascending, np.searchsorted(ascending, others), others)
+    both = np.concatenate([ascending, others])
+    both.sort(kind="stable")  # merges what is in order already
+    return both
 
 
 def _among(ascending: Hashes, hashes: Hashes) -> npt.NDArray[np.bool_]:
