@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 
 from ofa.search.algorithms import Scores
 from ofa.search.front import FrontArchive, front_scores, pareto_front, predicted_front, random_front
+from ofa.search.front_facts import whole_front
 from search_spaces import SearchSpace
+from search_spaces.common.errors import UserError
 from search_spaces.costs import CostTable
 
 points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=25)
@@ -87,3 +90,23 @@ def test_a_front_of_random_networks_is_taken_chunk_by_chunk(
     whole = random_front(space, predict, tables, num=60_000, seed=0)  # enough to draw each of the 5,292
     wanted = pareto_front(np.column_stack([table.evaluate(every) for table in tables]), predict(every).mean)
     assert {tuple(row) for row in whole.population.tolist()} == {tuple(row) for row in every[wanted].tolist()}
+
+
+def test_the_front_as_json(space: SearchSpace, costs: dict[str, CostTable], landscape: Callable) -> None:
+    predict, limits = landscape(2), {"macs": float(np.median(costs["macs"].evaluate(space.enumerate(10_000))))}
+    for num_random in (0, 20_000):
+        facts = whole_front(space, predict, costs, ["latency@a", "params"], limits=limits, num_random=num_random)
+        points = np.array(
+            [
+                [-point["predicted_accuracy"]["mean"], *(point["predicted_costs"][cost] for cost in facts["costs"])]
+                for point in json.loads(json.dumps(facts))["points"]
+            ]
+        )
+        assert len(points) > 10
+        assert (np.diff(points[:, 1]) >= 0).all()
+        assert len(pareto_front(points[:, 1:], -points[:, 0])) == len(points)
+        assert all(point["predicted_costs"]["macs"] <= limits["macs"] for point in facts["points"])
+    with pytest.raises(UserError, match=r"unknown cost 'latency@b'\. Did you mean 'latency@a'"):
+        whole_front(space, predict, costs, ["latency@b"])
+    with pytest.raises(UserError, match="no network that was met keeps the limits"):
+        whole_front(space, predict, costs, ["params"], limits={"macs": 1.0})
