@@ -81,14 +81,14 @@ class RandomSearch:
         ends = self._ends[np.arange(len(drawn)) % 2]
         pool = self._space.genome.crossover(ends, drawn, self._rng, share)
         pool = pool[self._asked.new(pool)]
+        if len(pool) < 2:
+            return pool
         values = cost.evaluate(pool)
         order = np.argsort(values, kind="stable")
+        values = values[order]
         low, high = self._range
         wanted = low + (np.arange(num) + self._rng.random(num)) / num * (high - low)
-        values = values[order]
-        right = np.clip(np.searchsorted(values, wanted), 1, max(len(values) - 1, 1)) if len(values) > 1 else None
-        if right is None:
-            return pool
+        right = np.clip(np.searchsorted(values, wanted), 1, len(values) - 1)
         nearest = np.where(wanted - values[right - 1] < values[right] - wanted, right - 1, right)
         return pool[order[np.unique(nearest)]]
 

@@ -93,6 +93,8 @@ def search_budget(
     )
     archive = Archive(space.num_genes, settings.candidates)
     num_scored = drive(algorithm, score, archive)
+    if start is not None and not (archive.scores.violation == 0).any():
+        archive.add(start, score(start))  # chance may miss what is rare
     kept = archive.population[archive.scores.violation == 0]
     return Ranked(
         budget=budget,

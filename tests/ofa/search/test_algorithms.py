@@ -150,6 +150,18 @@ def test_budgets_share_what_they_find(space: SearchSpace, costs: Costs, landscap
             assert (entry.costs["latency@a"] <= entry.budget.limits["latency@a"]).all()
 
 
+def test_a_search_that_meets_nothing_within_a_budget_falls_back_on_what_is_known(
+    space: SearchSpace, costs: Costs, landscape: Callable
+) -> None:
+    """Random networks miss the one network that keeps this limit."""
+    limit = float(costs["params"].minimum()[0])
+    options = settings(algorithm="random", population=8, generations=2)
+    ranked = search(space, landscape(1), costs, [ResolvedBudget("b", {"params": limit})], options)["b"]
+    assert (ranked.algorithm, ranked.num_scored) == ("random", 16)
+    assert (ranked.costs["params"] <= limit).all()
+    assert len(ranked.population) >= 1
+
+
 def test_an_impossible_budget_stops_the_search_before_it_begins(space: SearchSpace, costs: Costs) -> None:
     def predict(population: np.ndarray):
         raise AssertionError("nothing may be scored")
