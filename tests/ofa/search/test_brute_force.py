@@ -81,7 +81,7 @@ def test_nsga2_finds_the_front(name: str, num_costs: int) -> None:
 @pytest.mark.parametrize("num_costs", [1, 2])
 @pytest.mark.parametrize("name", SPACES)
 def test_nsga2_finds_the_front_from_every_seed(name: str, num_costs: int) -> None:
-    shares = [share_of_the_front(name, seed, num_costs, population=128, generations=100) for seed in range(10)]
+    shares = [share_of_the_front(name, seed, num_costs, population=128, generations=150) for seed in range(10)]
     assert min(shares) >= 0.999
 
 
