@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ofa.search.algorithms import SearchState
+
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
     from search_spaces.genome import Population
@@ -20,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 #: Weight of what is known after one more population.
 _MEMORY = 0.95
 #: How much more must be known before the effects are computed again.
-_GROWTH = 0.1
+_GROWTH = 0.2
 
 
 class MainEffects:
@@ -44,8 +46,10 @@ class MainEffects:
         rows = np.zeros((len(population), len(self._products)), dtype=np.float32)  # counts, so their products are exact
         rows[np.arange(len(population))[:, None], population + self._starts] = 1.0
         rows[:, -1] = 1.0
-        self._moments = _MEMORY * self._moments + rows.T @ rows
-        self._products = _MEMORY * self._products + (objective - self._centre) @ rows
+        self._moments *= _MEMORY
+        self._moments += rows.T @ rows
+        self._products *= _MEMORY
+        self._products += (objective - self._centre).astype(np.float32) @ rows
         self._weight = _MEMORY * self._weight + len(population)
         self._fresh += len(population)
         if self._fresh > _GROWTH * self._weight:
@@ -58,4 +62,13 @@ class MainEffects:
 
     def estimate(self, population: Population) -> Floats:
         """(num,) estimated objectives, up to a constant."""
-        return np.asarray(self._effects[population + self._starts].sum(axis=1))
+        return np.asarray(self._effects.take(population + self._starts).sum(axis=1))
+
+    def state(self) -> SearchState:
+        arrays = {"moments": self._moments, "products": self._products, "effects": self._effects}
+        return SearchState(arrays, {"centre": self._centre, "fresh": self._fresh, "weight": self._weight})
+
+    def restore(self, state: SearchState) -> None:
+        arrays, values = state.arrays, state.values
+        self._moments, self._products, self._effects = arrays["moments"], arrays["products"], arrays["effects"]
+        self._centre, self._fresh, self._weight = values["centre"], values["fresh"], values["weight"]

@@ -12,15 +12,17 @@ efficient constraint handling method for genetic algorithms", 2000). No network 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ofa.search.algorithms import Floats, Scores
+from ofa.search.algorithms import Floats, Scores, SearchState, all_keep
 from ofa.search.effects import MainEffects
+from ofa.search.neighbourhood import neighbours
 from ofa.search.repair import repaired
 from ofa.search.row_set import RowSet
+from ofa.search.state_file import generator_state, restored_generator
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -31,7 +33,7 @@ Positions = npt.NDArray[np.int64]
 #: Networks of the first generation, a member.
 _FIRST = 4
 #: Children drawn for the one that is scored.
-_DRAWN = 16
+_DRAWN = 8
 #: Share of the children that begin as a crossover.
 _CROSSED = 0.2
 #: A child differs in so many genes at most (before crossover); where little is new, in more and more, so often.
@@ -59,13 +61,14 @@ class Evolution:
         patience: int = 60,
         seed: int = 0,
         start: Population | None = None,
-        violation: Callable[[Population], Floats] | None = None,
+        violation: Callable[[Population], Floats] = all_keep,
     ) -> None:
         self._space, self._num, self._generations, self._patience = space, population, generations, patience
         self._rng = np.random.default_rng([seed, space.num_genes])
         self._start = np.zeros((0, space.num_genes), dtype=np.int64) if start is None else space.canonical(start)
-        self._violation = violation or (lambda rows: np.zeros(len(rows)))
+        self._violation = violation
         self._asked, self._effects = RowSet(space.num_genes), MainEffects(space)
+        self._variable = np.flatnonzero(space.genome.num_options > 1)
         self._members, self._scores = self._start[:0], Scores(np.zeros(0), np.zeros(0))
         self._parents: Positions = np.zeros(0, dtype=np.int64)  # of what was asked last: whom it would replace
         self._scale = self._copied_at = 0.0
@@ -112,7 +115,8 @@ class Evolution:
         """Given networks, the smallest and the largest, and random ones; brought within the limits where one is given
         that keeps them.
         """
-        ends = np.stack([self._space.smallest(), self._space.largest()])
+        macs = self._space.cost("macs")
+        ends = np.stack([macs.minimum()[1], macs.maximum()[1]])
         rows = np.concatenate([ends, self._space.sample(_FIRST * self._num, self._rng)])
         anchors = self._start[self._violation(self._start) == 0]
         if len(anchors):
@@ -121,26 +125,53 @@ class Evolution:
 
     def _children(self, most: int) -> tuple[Population, Positions]:
         """The child of every member that is new, keeps the limits and looks best; those that have none are left out."""
-        rng, members = self._rng, self._members
-        parents = np.repeat(np.arange(len(members)), _DRAWN)
+        parents = np.repeat(np.arange(len(self._members)), _DRAWN)
+        rows = self._drawn(parents, most)
+        violation = self._violation(rows)  # no cost depends on genes that are switched off: canonical rows can wait
+        tried = np.flatnonzero((violation == 0) | (self._scores.violation[parents] > 0))
+        rows, violation = self._space.canonical(rows[tried]), violation[tried]
+        worth = self._effects.estimate(rows)
+        broken = violation > 0
+        if broken.any():
+            worth[broken] = np.minimum(worth[broken], worth.min() - violation[broken])
+        best = self._best_new(rows, worth, tried)
+        best = best[self._asked.add_first(rows[best])]
+        return rows[best].astype(np.int64), parents[tried[best]]
+
+    def _drawn(self, parents: Positions, most: int) -> npt.NDArray[Any]:
+        """A child of each, some begun as a crossover, with 1 to `most` genes changed; not canonical."""
+        rng, genome = self._rng, self._space.genome
+        members = self._members.astype(np.int16)  # small numbers: most of the time goes into moving them
         rows = members[parents]
         crossed = np.flatnonzero(rng.random(len(rows)) < _CROSSED)
         mates = members[rng.integers(len(members), size=len(crossed))]
-        rows[crossed] = self._space.genome.crossover(mates, rows[crossed], rng, 0.5 * rng.random((len(crossed), 1)))
-        rows = self._space.genome.change(rows, rng, rng.integers(1, most + 1, size=len(rows)))
-        violation = self._violation(rows)
-        allowed = (violation == 0) | (self._scores.violation[parents] > 0)
-        worth = np.full(len(rows), -np.inf)
-        tried = np.flatnonzero(allowed)
-        tried = tried[self._asked.new(rows[tried])]
-        worth[tried] = self._effects.estimate(rows[tried])
-        if (violation[tried] > 0).any():
-            least = worth[tried].min()
-            worth = np.where(violation > 0, np.minimum(worth, least - violation), worth)
-        best = worth.reshape(len(members), _DRAWN).argmax(axis=1) + np.arange(len(members)) * _DRAWN
-        best = best[np.isfinite(worth[best])]
-        best = best[self._asked.add_first(rows[best])]
-        return rows[best], parents[best]
+        share = 0.5 * rng.random((len(crossed), 1), dtype=np.float32)
+        rows[crossed] = np.where(rng.random(mates.shape, dtype=np.float32) < share, mates, rows[crossed])
+        if len(self._variable):
+            changes = rng.integers(1, most + 1, size=len(rows))
+            gene = self._variable[rng.integers(len(self._variable), size=changes.sum())]
+            place = np.repeat(np.arange(0, rows.size, rows.shape[1]), changes) + gene
+            num = genome.num_options[gene]
+            option = rows.take(place) + 1 + (rng.random(len(gene), dtype=np.float32) * (num - 1)).astype(np.int64)
+            rows.put(place, np.where(option >= num, option - num, option))
+        return rows
+
+    def _best_new(self, rows: Population, worth: Floats, tried: Positions) -> Positions:
+        """Positions of the child of most `worth` that was not asked yet, of every member that has one; `tried` are the
+        places of `rows` among all children drawn.
+        """
+        place = np.full((len(self._members), _DRAWN), -1)
+        place.ravel()[tried] = np.arange(len(tried))
+        table = np.full(place.shape, -np.inf)
+        table.ravel()[tried] = worth
+        every = np.arange(len(table))
+        best = table.argmax(axis=1)
+        known = np.flatnonzero(np.isfinite(table[every, best]))
+        known = known[~self._asked.new(rows[place[known, best[known]]])]  # only there the others are looked up
+        others = place[known]
+        table[known] = np.where(self._asked.new(rows[others]), table[known], -np.inf)
+        best[known] = table[known].argmax(axis=1)
+        return place[every, best][np.isfinite(table[every, best])]
 
     def _neighbours(self) -> Population:
         """What is new among the neighbours of the best network, and breaks the limits no more than it does."""
@@ -179,11 +210,20 @@ class Evolution:
         self._members, self._scores = self._members[drawn], Scores(objective[drawn], violation[drawn])
         self._copied_at = self._temperature
 
+    def state(self) -> SearchState:
+        arrays = {"members": self._members, "objective": self._scores.objective, "violation": self._scores.violation}
+        arrays |= {"asked": self._asked.hashes, "best": self._best, "reached": np.array(self._reached)}
+        values = {"generation": self._generation, "idle": self._idle, "rng": generator_state(self._rng)}
+        temperature = {"scale": self._scale, "copied_at": self._copied_at}
+        effects = self._effects.state()
+        return SearchState(arrays | effects.arrays, values | temperature | effects.values)
 
-def neighbours(space: SearchSpace, row: npt.NDArray[np.int64]) -> Population:
-    """All networks that differ from `row` in one gene."""
-    counts = space.genome.num_options
-    gene = np.repeat(np.arange(len(counts)), counts)
-    rows = np.repeat(row[None], len(gene), axis=0)
-    rows[np.arange(len(gene)), gene] = np.arange(len(gene)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.unique(space.canonical(rows), axis=0)
+    def restore(self, state: SearchState) -> None:
+        arrays, values = state.arrays, state.values
+        self._members, self._scores = arrays["members"], Scores(arrays["objective"], arrays["violation"])
+        self._asked.restore(arrays["asked"])
+        self._reached, self._best = (float(arrays["reached"][0]), float(arrays["reached"][1])), arrays["best"]
+        self._generation, self._idle = values["generation"], values["idle"]
+        self._scale, self._copied_at = values["scale"], values["copied_at"]
+        self._rng = restored_generator(values["rng"])
+        self._effects.restore(state)

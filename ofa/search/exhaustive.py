@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ofa.search.algorithms import Scores
+from ofa.search.algorithms import Scores, SearchState
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -24,3 +24,9 @@ class Exhaustive:
 
     def tell(self, population: Population, scores: Scores) -> None:
         pass
+
+    def state(self) -> SearchState:
+        return SearchState({}, {"next": self._next})
+
+    def restore(self, state: SearchState) -> None:
+        self._next = state.values["next"]

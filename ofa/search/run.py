@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ofa.search.algorithms import Archive, Floats, Scores, SearchAlgorithm, drive, violations
+from ofa.search.algorithms import Archive, Scores, SearchTask, drive
 from ofa.search.budgets import ResolvedBudget, ascending
-from ofa.search.evolution import Evolution
-from ofa.search.exhaustive import Exhaustive
 from ofa.search.feasibility import feasible_networks
+from ofa.search.limits import Limits
+from ofa.search.registry import algorithm_of
 
 if TYPE_CHECKING:
     from ofa.search.settings import SearchSettings
@@ -72,30 +72,29 @@ def search_budget(
 ) -> Ranked:
     """Search one budget that is known to be feasible; `start` must hold a network that keeps it."""
 
+    violation = Limits(costs, budget.limits)
+
     def score(population: Population) -> Scores:
         return Scores(predict(population).mean, violation(population))
 
-    def violation(population: Population) -> Floats:
-        return violations(costs, budget.limits, population)
-
-    name = settings.algorithm
-    if name == "auto":
-        name = "exhaustive" if space.size <= settings.exhaustive_limit else "evolution"
-    algorithm: SearchAlgorithm = (
-        Exhaustive(space, limit=settings.exhaustive_limit)
-        if name == "exhaustive"
-        else Evolution(
+    name, algorithm = algorithm_of(
+        settings.algorithm,
+        SearchTask(
             space,
             population=settings.population,
             generations=settings.generations,
             patience=settings.patience,
+            exhaustive_limit=settings.exhaustive_limit,
             seed=seed,
             start=start,
             violation=violation,
-        )
+            limited=tuple((costs[cost], limit) for cost, limit in budget.limits.items()),
+        ),
     )
     archive = Archive(space.num_genes, settings.candidates)
     num_scored = drive(algorithm, score, archive)
+    if start is not None and not (archive.scores.violation == 0).any():
+        archive.add(start, score(start))  # chance may miss what is rare
     kept = archive.population[archive.scores.violation == 0]
     return Ranked(
         budget=budget,

@@ -7,6 +7,8 @@ from typing import Literal
 import pydantic
 
 from ofa.search.budgets import Budget, parse_budget
+from ofa.search.registry import ALGORITHMS, AUTO
+from search_spaces.common.errors import unknown_name
 from search_spaces.common.settings import Settings
 
 
@@ -23,13 +25,14 @@ class SearchSettings(Settings):
     """How a device uses memory, for `peak_memory`: a buffer for every tensor, or transformer blocks that write over
     their input token by token.
     """
-    algorithm: Literal["auto", "evolution", "exhaustive"] = "auto"
-    """`auto` lists the whole space if it has at most `exhaustive_limit` networks."""
+    algorithm: str = "auto"
+    """`auto` lists the whole space if it has at most `exhaustive_limit` networks, and is `evolution` otherwise."""
     exhaustive_limit: int = pydantic.Field(default=100_000, ge=0)
     population: int = pydantic.Field(default=128, ge=8)
     generations: int = pydantic.Field(default=200, ge=1)
+    """What does not go by generations scores `population` times `generations` networks."""
     patience: int = pydantic.Field(default=60, ge=1)
-    """Evolution ends early after so many generations without a better network."""
+    """Evolutions end early after so many generations without a better network."""
     candidates: int = pydantic.Field(default=8, ge=1)
     """Networks per budget that are measured, and evaluated for real, before a winner is named."""
     evaluate: int = pydantic.Field(default=0, ge=0)
@@ -38,6 +41,13 @@ class SearchSettings(Settings):
     """Networks per budget that join them because they scored best among the records."""
     max_rounds: int = pydantic.Field(default=6, ge=1)
     """How often a budget is searched again, more tightly, when the device rejects all of its candidates."""
+
+    @pydantic.field_validator("algorithm")
+    @classmethod
+    def _known(cls, algorithm: str) -> str:
+        if algorithm != AUTO and algorithm not in ALGORITHMS:
+            raise unknown_name("search algorithm", algorithm, [AUTO, *ALGORITHMS.names()])
+        return algorithm
 
     @pydantic.field_validator("budgets")
     @classmethod

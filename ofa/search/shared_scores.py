@@ -35,7 +35,7 @@ class SharedScores:
         return self._parts[0]
 
     def __call__(self, population: Population) -> Prediction:
-        hashes, new = self._keys.hashes(population), self._keys.add_first(population)
+        hashes, new = self._keys.hashes_of(population), self._keys.add_first(population)
         if len(new) or self._known is None:
             told = self._predict(population[new])
             places = len(self._hashes) + np.arange(len(new))

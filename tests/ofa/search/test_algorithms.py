@@ -7,9 +7,10 @@ import pytest
 
 from ofa.search.algorithms import Archive, Scores, drive, violations
 from ofa.search.budgets import ResolvedBudget, parse_budget, resolve
-from ofa.search.evolution import Evolution, neighbours
+from ofa.search.evolution import Evolution
 from ofa.search.exhaustive import Exhaustive
 from ofa.search.feasibility import feasible_networks
+from ofa.search.neighbourhood import neighbours
 from ofa.search.row_set import RowSet
 from ofa.search.run import search, search_budget
 from ofa.search.settings import SearchSettings
@@ -147,6 +148,18 @@ def test_budgets_share_what_they_find(space: SearchSpace, costs: Costs, landscap
             assert len(np.unique(entry.population, axis=0)) == 5
             assert (np.diff(entry.prediction.mean) <= 0).all()
             assert (entry.costs["latency@a"] <= entry.budget.limits["latency@a"]).all()
+
+
+def test_a_search_that_meets_nothing_within_a_budget_falls_back_on_what_is_known(
+    space: SearchSpace, costs: Costs, landscape: Callable
+) -> None:
+    """Random networks miss the one network that keeps this limit."""
+    limit = float(costs["params"].minimum()[0])
+    options = settings(algorithm="random", population=8, generations=2)
+    ranked = search(space, landscape(1), costs, [ResolvedBudget("b", {"params": limit})], options)["b"]
+    assert (ranked.algorithm, ranked.num_scored) == ("random", 16)
+    assert (ranked.costs["params"] <= limit).all()
+    assert len(ranked.population) >= 1
 
 
 def test_an_impossible_budget_stops_the_search_before_it_begins(space: SearchSpace, costs: Costs) -> None:
