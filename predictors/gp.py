@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import eigh, solve_triangular
-from scipy.optimize import minimize
 
 from predictors.arrays import take
 from predictors.base import Floats, Prediction
@@ -159,6 +157,9 @@ class _Problem:
 
     def maximised(self, rows: npt.NDArray[np.int64]) -> Floats:
         """The logarithms of the hyper-parameters with the greatest posterior given these rows."""
+        from scipy.linalg import solve_triangular
+        from scipy.optimize import minimize
+
         middle, deviation = self.kernel.prior
         middle = np.append(middle, np.log(_NOISE))
         deviation = np.append(deviation, _NOISE_DEVIATION)
@@ -189,6 +190,8 @@ class _Problem:
         return np.asarray(found.x)
 
     def posterior(self, hyper: Floats) -> GaussianProcess:
+        from scipy.linalg import solve_triangular
+
         chosen: HyperParameters = self.kernel.spread(hyper[:-1])
         noise = float(np.exp(hyper[-1]))
         covariance, _ = self.kernel.covariance(hyper[:-1], self.kernel.parts(self.inputs), derivatives=False)
@@ -209,6 +212,8 @@ class _Problem:
 
 def _largest(covariance: Floats, noise: float) -> Floats:
     """(R, n): what the records' largest directions explain. What is left out can only widen the intervals."""
+    from scipy.linalg import eigh
+
     num = len(covariance)
     values, vectors = eigh(covariance, subset_by_index=(num - _MOST_DIRECTIONS, num - 1), check_finite=False)
     return np.ascontiguousarray((vectors / np.sqrt(np.maximum(values, 0.0) + noise + 1e-8)).T)
