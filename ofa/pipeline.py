@@ -166,8 +166,8 @@ def _search_and_export(config: RunConfig, run: Path, *, quiet: bool) -> dict[str
     from ofa.export.export import OverBudget
     from ofa.export.winners import export_winners
     from ofa.report.report import write_report
-    from ofa.search.measurements import Median
     from ofa.search.loop import search_evaluating
+    from ofa.search.measurements import Median
     from ofa.search.stage import load_problem, measurement_books
 
     note(f"[{config.name}] searching {', '.join(config.search.budgets)}")

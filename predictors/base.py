@@ -61,6 +61,10 @@ class Prediction:
         )
 
 
+#: Predicts populations (num, num_genes): a `BoundPredictor`, or anything made of one.
+Predict = Callable[[Population], Prediction]
+
+
 class AccuracyModel(Protocol):
     """A regressor over encodings. `arrays` and `from_arrays` are all there is to saving and loading it."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from latency_tables.samples import Measurement
     from latency_tables.table import LatencyTable, Table
     from ofa.search.settings import SearchSettings
-    from predictors.base import BoundPredictor
+    from predictors.base import Predict
     from search_spaces import Architecture, SearchSpace
     from search_spaces.costs import CostTable
     from search_spaces.genome import Population
@@ -103,7 +103,7 @@ def tables_here(tables: Mapping[str, Table]) -> dict[str, LatencyTable]:
 
 def search_with_confidence(
     space: SearchSpace,
-    predict: BoundPredictor,
+    predict: Predict,
     costs: Mapping[str, CostTable],
     budget: ResolvedBudget,
     settings: SearchSettings,
@@ -157,7 +157,7 @@ _MOST_STEPS = 6
 
 
 def _together(
-    parts: Sequence[Ranked], budget: ResolvedBudget, predict: BoundPredictor, costs: Mapping[str, CostTable]
+    parts: Sequence[Ranked], budget: ResolvedBudget, predict: Predict, costs: Mapping[str, CostTable]
 ) -> Ranked:
     """The distinct networks of several searches, best predicted accuracy first."""
     rows = np.unique(np.concatenate([part.population for part in parts]), axis=0)

@@ -15,7 +15,7 @@ from ofa.search.several_devices import UNIVERSAL
 
 if TYPE_CHECKING:
     from ofa.search.run import Ranked
-    from predictors.base import BoundPredictor
+    from predictors.base import Predict
     from search_spaces import SearchSpace
     from search_spaces.costs import CostTable
 
@@ -24,7 +24,7 @@ SCHEMA = 1
 
 def outcome_facts(
     space: SearchSpace,
-    predict: BoundPredictor,
+    predict: Predict,
     costs: Mapping[str, CostTable],
     outcome: Outcome,
     ranked: Mapping[str, Ranked],
@@ -76,7 +76,7 @@ def contributions(costs: Mapping[str, CostTable], row: Any) -> dict[str, list[di
     }
 
 
-def front_facts(space: SearchSpace, predict: BoundPredictor, cost: CostTable, *, seed: int) -> list[dict[str, Any]]:
+def front_facts(space: SearchSpace, predict: Predict, cost: CostTable, *, seed: int) -> list[dict[str, Any]]:
     """The predicted front, cheapest first; `lower` and `upper` where an interval is known."""
     rows = predicted_front(space, predict, cost, seed=seed)
     values, prediction = cost.evaluate(rows), predict(rows)

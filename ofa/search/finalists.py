@@ -22,7 +22,7 @@ from search_spaces.common.errors import Infeasible
 from search_spaces.common.progress import progress_bar
 
 if TYPE_CHECKING:
-    from predictors.base import BoundPredictor
+    from predictors.base import Predict
     from search_spaces import Architecture, SearchSpace
     from search_spaces.costs import CostTable
     from search_spaces.genome import Population
@@ -77,7 +77,7 @@ class _Pool:
     """Finalists so far, and how to try more."""
 
     space: SearchSpace
-    predict: BoundPredictor
+    predict: Predict
     costs: Mapping[str, CostTable]
     books: Mapping[str, MeasurementBook]
     evaluate: Callable[[Architecture], float]
@@ -122,7 +122,7 @@ class _Pool:
 
 def choose_winners(
     space: SearchSpace,
-    predict: BoundPredictor,
+    predict: Predict,
     costs: Mapping[str, CostTable],
     ranked: Mapping[str, Ranked],
     *,

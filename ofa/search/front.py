@@ -16,7 +16,7 @@ from ofa.search.nsga2 import NSGA2
 from ofa.search.row_set import RowSet
 
 if TYPE_CHECKING:
-    from predictors.base import BoundPredictor
+    from predictors.base import Predict
     from search_spaces import SearchSpace
     from search_spaces.costs import CostTable
     from search_spaces.genome import Population
@@ -68,7 +68,7 @@ class FrontArchive:
 
 
 def front_scores(
-    predict: BoundPredictor, costs: Sequence[CostTable], violation: Callable[[Population], Floats] | None = None
+    predict: Predict, costs: Sequence[CostTable], violation: Callable[[Population], Floats] | None = None
 ) -> Callable[[Population], Scores]:
     """Objectives of a front: the predicted accuracy, and every cost turned round, as all objectives are maximised."""
 
@@ -82,7 +82,7 @@ def front_scores(
 
 def predicted_front(
     space: SearchSpace,
-    predict: BoundPredictor,
+    predict: Predict,
     cost: CostTable | Sequence[CostTable],
     *,
     num_samples: int = 4096,
@@ -132,7 +132,7 @@ def _explore(space: SearchSpace, score: Callable[[Population], Scores], archive:
 
 def random_front(
     space: SearchSpace,
-    predict: BoundPredictor,
+    predict: Predict,
     costs: CostTable | Sequence[CostTable],
     *,
     num: int = 1_000_000,

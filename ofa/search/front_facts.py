@@ -10,14 +10,14 @@ from ofa.search.limits import Limits
 from search_spaces.common.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
-    from predictors.base import BoundPredictor
+    from predictors.base import Predict
     from search_spaces import SearchSpace
     from search_spaces.costs import CostTable
 
 
 def whole_front(
     space: SearchSpace,
-    predict: BoundPredictor,
+    predict: Predict,
     costs: Mapping[str, CostTable],
     names: Sequence[str],
     *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,6 @@ from ofa.search.front import Floats, pareto_front, predicted_front
 if TYPE_CHECKING:
     from ofa.search.budgets import ResolvedBudget
     from ofa.search.shared_scores import SharedScores
-    from predictors.base import BoundPredictor
     from search_spaces import SearchSpace
     from search_spaces.costs import CostTable
     from search_spaces.genome import Population
@@ -57,7 +56,7 @@ def joint_front(
     exact = len(predict.population) == space.size
     if not exact:
         for cost in costs.values():
-            predicted_front(space, cast("BoundPredictor", predict), cost, seed=seed)
+            predicted_front(space, predict, cost, seed=seed)
     front = _joined(predict.population[:0], predict.population, predict, costs, budgets)
     for _ in range(0 if exact or not len(front) else generations):
         members = _thinned(front, predict, costs, _MEMBERS)

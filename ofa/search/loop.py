@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from predictors.refit import Refitter
 
-from ofa.search.proposals import Fit, Floats, Known, Predict, PredictorProposals
+from ofa.search.proposals import Fit, Floats, Known, PredictorProposals
 from ofa.search.stage import Learned, Problem, load_problem, search_run
+from predictors.base import Predict
 from predictors.fit import fit_records
 from predictors.record_file import Records, load_records
 from predictors.records import process_of
+from predictors.refit import Refitter
 from predictors.settings import Origin, PredictorSettings
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest

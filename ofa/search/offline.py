@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from ofa.search.run import search
 from ofa.search.settings import SearchSettings
 from ofa.search.several_devices import Found, budgets_by_device, search_devices
 from ofa.search.shared_scores import SharedScores
-from predictors.base import BoundPredictor, Predictor, load_predictor
+from predictors.base import Predict, Predictor, load_predictor
 from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError, in_file
 
@@ -74,7 +74,7 @@ def search_offline(
         for part in own.values() if bounds is None else ():  # with a confidence, what is measured may count
             feasible_networks(searched, costs, part, seed=seed)
         shared = SharedScores(predict, searched.num_genes)
-        finding = partial(_find, searched, cast("BoundPredictor", shared), costs, settings, bounds, here, seed)
+        finding = partial(_find, searched, shared, costs, settings, bounds, here, seed)
         sure = (lambda part: part) if bounds is None else bounds.sure
         several = search_devices(finding, shared, costs, resolved, sure=sure, num=num)
         found, num_scored = several.universal, len(shared.population)
@@ -104,7 +104,7 @@ def search_offline(
 
 def _find(
     space: SearchSpace,
-    predict: BoundPredictor,
+    predict: Predict,
     costs: Mapping[str, CostTable],
     settings: SearchSettings,
     bounds: Bounds | None,

@@ -17,7 +17,9 @@ def write_architectures(output: Path, facts: Mapping[str, Any]) -> None:
     Of several devices the universal one; that of each device's winner goes beside it (`best.json`, `best.phone.json`).
     Raises `Infeasible` where there is no universal one, after the others are written; `details` are the facts.
     """
-    best, devices = _of_study(facts) if "sampler" in facts else _of_run(facts) if "budgets" in facts else _offline(facts)
+    best, devices = (
+        _of_study(facts) if "sampler" in facts else _of_run(facts) if "budgets" in facts else _offline(facts)
+    )
     for device, architecture in devices.items():
         write_json(output.with_name(f"{output.stem}.{device}{output.suffix}"), architecture)
     if best is None and not devices:

@@ -24,7 +24,7 @@ from ofa.search.feasibility import feasible_networks
 from ofa.search.front import pareto_front, predicted_front
 from ofa.search.row_set import RowSet
 from ofa.search.run import search_budget
-from predictors.base import Prediction
+from predictors.base import Predict, Prediction
 from predictors.sampling import record_list
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from search_spaces.genome import Population
 
 Floats = npt.NDArray[np.float64]
-
-#: Predicts populations; what it returns has interval ends.
-Predict = Callable[["Population"], Prediction]
 
 #: Networks that are evaluated before a predictor is fitted.
 FIRST = 12
@@ -52,7 +49,7 @@ Known = tuple["Population", Floats]
 
 
 class Fit(Protocol):
-    """Fits a predictor to networks (num, num_genes) and accuracies (num,) in 0..1."""
+    """Fits a predictor, one that tells intervals, to networks (num, num_genes) and accuracies (num,) in 0..1."""
 
     def __call__(self, population: Population, accuracies: Floats) -> Predict: ...
 

@@ -17,7 +17,7 @@ from ofa.search.registry import algorithm_of
 
 if TYPE_CHECKING:
     from ofa.search.settings import SearchSettings
-    from predictors.base import BoundPredictor, Prediction
+    from predictors.base import Predict, Prediction
     from search_spaces import SearchSpace
     from search_spaces.costs import CostTable
     from search_spaces.genome import Population
@@ -37,7 +37,7 @@ class Ranked:
 
 def search(
     space: SearchSpace,
-    predict: BoundPredictor,
+    predict: Predict,
     costs: Mapping[str, CostTable],
     budgets: Sequence[ResolvedBudget],
     settings: SearchSettings,
@@ -62,7 +62,7 @@ def search(
 
 def search_budget(
     space: SearchSpace,
-    predict: BoundPredictor,
+    predict: Predict,
     costs: Mapping[str, CostTable],
     budget: ResolvedBudget,
     settings: SearchSettings,

@@ -21,7 +21,7 @@ from ofa.search.measurements import MeasurementBook, device_book
 from ofa.search.run import Ranked, search, search_budget
 from ofa.search.search_file import check_search
 from ofa.search.several_devices import UNIVERSAL, budgets_in_run
-from predictors.base import BoundPredictor, load_predictor
+from predictors.base import Predict, load_predictor
 from predictors.record_file import load_records
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import Infeasible, UserError, in_file
@@ -164,7 +164,7 @@ def _without_universal(budgets: tuple[ResolvedBudget, ...], error: Infeasible) -
 
 
 def _find(
-    problem: Problem, predict: BoundPredictor, origins: Sequence[Origin], *, quiet: bool
+    problem: Problem, predict: Predict, origins: Sequence[Origin], *, quiet: bool
 ) -> tuple[Outcome, dict[str, Ranked]]:
     settings, seed = problem.config.search, problem.config.seed
     ranked = search(problem.space, predict, problem.costs, problem.budgets, settings, seed=seed)
@@ -183,7 +183,7 @@ def _find(
     return outcome, ranked
 
 
-def _again(problem: Problem, predict: BoundPredictor, budget: ResolvedBudget) -> Ranked:
+def _again(problem: Problem, predict: Predict, budget: ResolvedBudget) -> Ranked:
     """Search with tightened limits; no candidates where they clash."""
     space, costs, settings, seed = problem.space, problem.costs, problem.config.search, problem.config.seed
     try:

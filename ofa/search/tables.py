@@ -46,7 +46,9 @@ def print_study(facts: Mapping[str, Any]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     lost = f", {facts['num_lost']} lost with their workers" if facts["num_lost"] else ""
     told = f", {facts['num_told']} known before" if facts["num_told"] else ""
-    console.print(f"study {facts['study']} in {facts['storage']}: {facts['num_evaluated']} networks evaluated{told}{lost}")
+    console.print(
+        f"study {facts['study']} in {facts['storage']}: {facts['num_evaluated']} networks evaluated{told}{lost}"
+    )
     if not facts["complete"]:
         console.print("nothing that is new is left within the limits")
     if facts["best"] is None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from ofa.search.budgets import ResolvedBudget
 from ofa.search.front import pareto_front
-from ofa.search.proposals import FIRST, Predict, PredictorProposals, hypervolume_gains
+from ofa.search.proposals import FIRST, PredictorProposals, hypervolume_gains
 from ofa.search.settings import SearchSettings
 from ofa.search.study.proposer import History
-from predictors.base import Prediction
+from predictors.base import Predict, Prediction
 from predictors.features import Encoder
 from predictors.ridge import Ridge
 from search_spaces import SearchSpace, get_space
