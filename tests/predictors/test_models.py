@@ -142,6 +142,7 @@ def test_no_blocks_are_no_trouble(name: str) -> None:
     assert np.corrcoef(model.predict(encodings).mean, targets)[0, 1] > 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["boosting", "mlp"])
 def test_the_error_is_that_of_groups_left_out(name: str, encoder: Encoder, known) -> None:
     """Every network five times, with accuracies that are its own luck: told of groups, a model knows it."""
