@@ -36,6 +36,15 @@ def search(
     confidence: Annotated[
         float | None, typer.Option(help="0.95: limits hold with this probability, or by measurement.")
     ] = None,
+    algorithm: Annotated[
+        str | None, typer.Option(help="Without a run: evolution, exhaustive, nsga2, ageing, local, random, stratified.")
+    ] = None,
+    front: Annotated[
+        str | None, typer.Option(metavar="COST[,COST]", help="Without a run: the front of accuracy against costs.")
+    ] = None,
+    num_random: Annotated[
+        int, typer.Option("--random", min=0, help="With --front: that of so many random networks.")
+    ] = 0,
     evaluate: Annotated[
         int | None, typer.Option(min=1, help="A run: evaluate so many networks for real first, then name winners.")
     ] = None,
@@ -66,9 +75,14 @@ def search(
     several devices (latency@a=5ms, latency@b=12ms), each gets a winner within its own limits, and the universal network
     keeps all. Exit code 3: no network keeps the limits.
     """
+    if front is not None and output is not None:
+        raise UserError("a front is many networks: --json tells all of them", key="--output", value=output)
     if run is not None:
         if space is not None or accuracy is not None or device:
             raise UserError("a run has a space, predictor and devices of its own", key="--space/--accuracy/--device")
+        if front is not None or algorithm is not None:
+            hint = "A run has search.algorithm in its config, and fronts in RUN/search.json. Or give --accuracy RUN/predictor"
+            raise UserError("goes with a search without a run", key="--front/--algorithm", hint=hint)
         from ofa.config import load_run_config
         from ofa.search.budgets import parse_max
         from ofa.search.loop import PREDICTOR, evaluate_more, search_evaluating
@@ -104,7 +118,8 @@ def search(
         if process_of()[0] > 0:  # a worker like the first, which tells
             return
     else:
-        from ofa.search.offline import search_offline
+        from ofa.search.offline import front_offline, search_offline
+        from ofa.search.registry import AUTO
         from search_spaces.operators import check_plan
 
         if dtype not in DTYPES:
@@ -116,22 +131,38 @@ def search(
         if accuracy is None:
             raise UserError("give a run folder, or a predictor to search with", key="--accuracy")
         tables = [Path(path) for text in device or [] for path in text.split(",") if path]
-        facts = search_offline(
-            accuracy,
-            tables,
-            limits or [],
-            space=space,
-            num=num,
-            seed=seed,
-            dtype=dtype,
-            memory_plan=memory_plan,
-            confidence=confidence,
-        )
+        if front is not None:
+            facts = front_offline(
+                accuracy,
+                tables,
+                limits or [],
+                [name.strip() for name in front.split(",")],
+                num_random=num_random,
+                space=space,
+                seed=seed,
+                dtype=dtype,
+                memory_plan=memory_plan,
+            )
+        else:
+            facts = search_offline(
+                accuracy,
+                tables,
+                limits or [],
+                space=space,
+                num=num,
+                seed=seed,
+                dtype=dtype,
+                memory_plan=memory_plan,
+                confidence=confidence,
+                algorithm=algorithm or AUTO,
+            )
     if not json:
-        from ofa.search.tables import print_candidates, print_study, print_winners
+        from ofa.search.tables import print_candidates, print_front, print_study, print_winners
 
         if "sampler" in facts:
             print_study(facts)
+        elif "points" in facts:
+            print_front(facts)
         else:
             (print_candidates if run is None else print_winners)(facts, explain=explain)
     if output is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,25 +14,98 @@ from latency_tables.conformal import check_confidence
 from latency_tables.table import LatencyTable
 from ofa.config import space_of
 from ofa.console import note
-from ofa.search.budgets import ResolvedBudget, parse_max, resolve
+from ofa.search.budgets import ResolvedBudget, cost_name, parse_max, resolve
 from ofa.search.confidence import Bounds, Kept, search_with_confidence, tables_here
 from ofa.search.costs import all_costs, cost_of, named_tables
 from ofa.search.feasibility import feasible_networks
+from ofa.search.front_facts import whole_front
 from ofa.search.offline_facts import confidence_facts, found_facts, several_facts
+from ofa.search.registry import ALGORITHMS, AUTO
 from ofa.search.run import search
 from ofa.search.settings import SearchSettings
 from ofa.search.several_devices import Found, budgets_by_device, search_devices
 from ofa.search.shared_scores import SharedScores
 from predictors.base import Predict, Predictor, load_predictor
 from search_spaces import SearchSpace
-from search_spaces.common.errors import UserError, in_file
+from search_spaces.common.errors import UserError, in_file, unknown_name
 
 if TYPE_CHECKING:
+    from latency_tables.table import Table
     from search_spaces.architecture import Value
     from search_spaces.costs import CostTable
 
 #: by gene, the options that are left of it
 Restriction = dict[str, list["Value"]]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What there is to search with: the part of a space that the predictor and all tables know, and its costs."""
+
+    space: SearchSpace
+    restricted: list[dict[str, Any]]
+    predictor: Predictor
+    predict: Predict
+    devices: dict[str, Table]
+    costs: dict[str, CostTable]
+
+    @staticmethod
+    def read(accuracy: Path, tables: Sequence[Path], space: str | None, dtype: str, memory_plan: str) -> _Known:
+        predictor = load_predictor(accuracy)
+        devices = named_tables(tables)
+        searched, restricted = _common_space(_space(space, predictor), predictor, _measured(devices))
+        with in_file(accuracy):
+            predict = predictor.bind(searched)
+        costs = all_costs(searched, devices, dtype=dtype, plan=memory_plan)
+        return _Known(searched, restricted, predictor, predict, devices, costs)
+
+    def facts(self) -> dict[str, Any]:
+        published = self.predictor.published
+        return {
+            "space": self.space.name,
+            "restricted": self.restricted,
+            "predictor": {
+                "model": self.predictor.name,
+                "published": None if published is None else asdict(published),
+            },
+            "devices": {
+                name: {"published": None if isinstance(table, LatencyTable) else table.origin}
+                for name, table in self.devices.items()
+            },
+        }
+
+
+def front_offline(
+    accuracy: Path,
+    tables: Sequence[Path],
+    limits: Sequence[str],
+    front: Sequence[str],
+    *,
+    num_random: int = 0,
+    space: str | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    memory_plan: str = "naive",
+) -> dict[str, Any]:
+    """The front of predicted accuracy against the costs `front`, within `limits` if there are any: searched, or that of
+    `num_random` random networks.
+    """
+    budget = parse_max(limits) if limits else None
+    known = _Known.read(accuracy, tables, space, dtype, memory_plan)
+    names = [cost_name(name, list(known.devices), key="--front") for name in front]
+    resolved = None if budget is None else resolve(budget, known.costs)
+    if resolved is not None:
+        feasible_networks(known.space, known.costs, resolved, seed=seed)
+    found = whole_front(
+        known.space,
+        known.predict,
+        known.costs,
+        names,
+        limits=None if resolved is None else resolved.limits,
+        num_random=num_random,
+        seed=seed,
+    )
+    return {**known.facts(), "memory_plan": memory_plan, **found}
 
 
 def search_offline(
@@ -46,6 +119,7 @@ def search_offline(
     dtype: str = "float32",
     memory_plan: str = "naive",
     confidence: float | None = None,
+    algorithm: str = AUTO,
 ) -> dict[str, Any]:
     """The `num` best candidates under `limits` (`["latency=5ms"]`), as predicted; without `space`, the predictor's.
 
@@ -55,14 +129,14 @@ def search_offline(
     Only networks that the predictor and all tables know are searched; what that leaves out is told on stderr.
     """
     budget = parse_max(limits)
-    predictor = load_predictor(accuracy)
-    devices = named_tables(tables)
-    searched, restricted = _common_space(_space(space, predictor), predictor, _measured(devices))
-    with in_file(accuracy):
-        predict = predictor.bind(searched)
-    costs = all_costs(searched, devices, dtype=dtype, plan=memory_plan)
+    if algorithm not in (AUTO, *ALGORITHMS.names()):
+        raise unknown_name("search algorithm", algorithm, [AUTO, *ALGORITHMS.names()], key="--algorithm")
+    known = _Known.read(accuracy, tables, space, dtype, memory_plan)
+    searched, predict, costs, devices = known.space, known.predict, known.costs, known.devices
     resolved = resolve(budget, costs)
-    settings = SearchSettings.model_validate({"budgets": {budget.name: budget.written}, "candidates": num})
+    settings = SearchSettings.model_validate(
+        {"budgets": {budget.name: budget.written}, "candidates": num, "algorithm": algorithm}
+    )
     bounds: Bounds | None = None
     here: dict[str, LatencyTable] = {}
     if confidence is not None:
@@ -83,16 +157,7 @@ def search_offline(
         found = _find(searched, predict, costs, settings, bounds, here, seed, resolved)
         num_scored, more = found.num_scored, {}
     return {
-        "space": searched.name,
-        "restricted": restricted,
-        "predictor": {
-            "model": predictor.name,
-            "published": None if predictor.published is None else asdict(predictor.published),
-        },
-        "devices": {
-            name: {"published": None if isinstance(table, LatencyTable) else table.origin}
-            for name, table in devices.items()
-        },
+        **known.facts(),
         "limits": resolved.limits,
         "memory_plan": memory_plan,
         "num_scored": num_scored,

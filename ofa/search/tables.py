@@ -41,6 +41,16 @@ def print_winners(facts: Mapping[str, Any], *, explain: bool = False) -> None:
         console.print(_losses(universal), highlight=False)
 
 
+def print_front(facts: Mapping[str, Any]) -> None:
+    """Networks that no other beats in accuracy and all costs, cheapest in the first cost first."""
+    names = list(dict.fromkeys([*facts["costs"], *facts["limits"]]))
+    rows = Table("network", "predicted accuracy", *names)
+    for point in facts["points"]:
+        costs = [format_cost(point["predicted_costs"][name], name) for name in names]
+        rows.add_row(point["key"], _accuracy(point["predicted_accuracy"]), *costs)
+    Console(highlight=False).print(rows)
+
+
 def print_study(facts: Mapping[str, Any]) -> None:
     """What a study of real evaluations has found so far: the best network within its limits, and the front."""
     console = Console(highlight=False, soft_wrap=True)

@@ -271,5 +271,5 @@ def test_several_budgets_are_several_studies(tabular: ModuleType, run: Path) -> 
     config = tabular.config()
     settings = config.search.model_copy(update={"budgets": {"a": {"macs": "20%"}, "b": {"macs": "50%"}}})
     several = SimpleNamespace(**(vars(config) | {"search": settings}))
-    with pytest.raises(UserError, match="a study keeps one budget"):
+    with pytest.raises(UserError, match="a study of 'tpe' keeps one budget"):
         run_study(run, several, storage=f"{run}/study.log", study_name="one", num=1, quiet=True)
