@@ -125,7 +125,7 @@ def search_evaluating(
 ) -> dict[str, Any]:
     """`search_run`, after `num` networks (None: `search.evaluate` of the config) were evaluated for real in the loop.
 
-    Winners are named by a predictor fitted to all that is on file. Under torchrun every process evaluates, and only the
+    Winners are named by a predictor fitted to what was sampled and what the loop evaluated. Under torchrun every process evaluates, and only the
     first names winners: the others return the results of the study.
     """
     num = config.search.evaluate if num is None else num
@@ -141,8 +141,21 @@ def search_evaluating(
     def learn(problem: Problem) -> Learned:
         facts = evaluate()
         settings = config.predictor.model_copy(update={"origins": ("sampled", "search")})
-        file = run / "records.jsonl"
-        predictor = fit_records(problem.space, _records(problem), settings, seed=config.seed, quiet=True, file=file)
+        records, own = _records(problem), set(facts["networks"])
+        # not the finalists of earlier searches: naming winners must not change who is named the next time
+        kept = [
+            i
+            for i, (key, origin) in enumerate(zip(records.keys, records.origins, strict=True))
+            if origin == "sampled" or key in own
+        ]
+        predictor = fit_records(
+            problem.space,
+            records.take(np.array(kept, dtype=np.int64)),
+            settings,
+            seed=config.seed,
+            quiet=True,
+            file=run / "records.jsonl",
+        )
         return Learned(predictor, {key: facts[key] for key in ("study", "storage", "num_evaluated", "complete")})
 
     if process_of()[0] > 0:

@@ -134,6 +134,7 @@ def study_results(problem: Problem, terms: Terms, entries: Sequence[Entry]) -> d
 
     return {
         "num_evaluated": len(evaluated(entries)),
+        "networks": sorted(entry.network for entry in owners(entries).values() if entry.state == "done"),
         "num_told": sum(entry.source == "records" for entry in known),
         "num_lost": sum(entry.reason == LOST for entry in entries),
         "best": facts(int(np.argmax(accuracies))) if len(known) else None,
