@@ -19,7 +19,7 @@ from predictors.fit_job import Job
 from predictors.grades import Grade, Grader, baselines
 from predictors.record_file import Records, load_records
 from predictors.settings import PredictorSettings
-from predictors.storage import read_predictor, write_predictor
+from predictors.storage import OutdatedPredictor, read_predictor, write_predictor
 from predictors.targets import TARGETS
 from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
@@ -52,8 +52,8 @@ def fit_predictor(run: Path, config: FitConfig, *, quiet: bool = False) -> Predi
     records = load_records(run / "records.jsonl", space=space, weights_sha256=info["weights_sha256"])
     inputs = inputs_digest(records, space, config.predictor, seed=config.seed)
     folder = run / "predictor"
-    if (folder / "predictor.json").exists():
-        known = read_predictor(folder)  # written whole, so a damaged one was tampered with: refused, not replaced
+    known = _known(folder)
+    if known is not None:
         if known.published is not None:
             raise UserError("holds a published predictor", file=folder, hint="Delete this folder to fit one to records")
         if known.inputs == inputs:
@@ -61,6 +61,16 @@ def fit_predictor(run: Path, config: FitConfig, *, quiet: bool = False) -> Predi
     predictor = fit_records(space, records, config.predictor, seed=config.seed, quiet=quiet, file=run / "records.jsonl")
     write_predictor(predictor, folder)
     return read_predictor(folder)
+
+
+def _known(folder: Path) -> Predictor | None:
+    """The predictor that is there. Written whole, so a damaged one was tampered with: refused, not replaced."""
+    if not (folder / "predictor.json").exists():
+        return None
+    try:
+        return read_predictor(folder)
+    except OutdatedPredictor:
+        return None
 
 
 def inputs_digest(records: Records, space: SearchSpace, settings: PredictorSettings, *, seed: int) -> str:

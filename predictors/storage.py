@@ -26,12 +26,17 @@ if TYPE_CHECKING:
     from predictors.base import AccuracyModel
 
 _FACTS, _ARRAYS = "predictor.json", "predictor.safetensors"
+_SCHEMA = 2  # 1 had an encoding with fewer features; for published predictors both are the same
+
+
+class OutdatedPredictor(UserError):
+    """A sound predictor of an earlier version, over features that are no more: only fitting again helps."""
 
 
 class _PredictorFile(Settings):
     """What `predictor.json` holds. The last two are there for published predictors, where others are null."""
 
-    schema_version: Literal[1] = pydantic.Field(alias="schema")
+    schema_version: Literal[1, 2] = pydantic.Field(alias="schema")
     model: str
     target: str
     interval_scale: float | None = pydantic.Field(ge=0)
@@ -64,7 +69,7 @@ def write_predictor(predictor: Predictor, folder: Path | str) -> None:
     arrays = {name: np.ascontiguousarray(array) for name, array in predictor.model.arrays().items()}
     data = safetensors.numpy.save(arrays)
     facts = {
-        "schema": 1,
+        "schema": _SCHEMA,
         "model": predictor.name,
         "target": predictor.target,
         "interval_scale": predictor.interval_scale,
@@ -90,6 +95,9 @@ def read_predictor(folder: Path | str) -> Predictor:
     facts = parse_settings(_PredictorFile, read_json(folder / _FACTS, "predictor"), file=folder / _FACTS)
     if facts.target not in TARGETS:
         raise UserError("unknown target", file=folder / _FACTS, key="target", value=facts.target)
+    if facts.schema_version < _SCHEMA and facts.published is None:
+        message = "was fitted by an earlier version, over other features"
+        raise OutdatedPredictor(message, file=folder / _FACTS, hint="Fit it again to its records with `ofa fit RUN`")
     models = PUBLISHED_MODELS if facts.published is not None else MODELS
     model: type[AccuracyModel] = models.get(facts.model, file=folder / _FACTS, key="model")
     again = "import it again with `ofa import predictor`" if facts.published else "fit again with `ofa fit RUN`"

@@ -81,7 +81,7 @@ def search(
         if space is not None or accuracy is not None or device:
             raise UserError("a run has a space, predictor and devices of its own", key="--space/--accuracy/--device")
         if front is not None or algorithm is not None:
-            hint = "A run has search.algorithm in its config, and fronts in RUN/search.json. Or give --accuracy RUN/predictor"
+            hint = "A run has both in its config and RUN/search.json. Or give --accuracy RUN/predictor"
             raise UserError("goes with a search without a run", key="--front/--algorithm", hint=hint)
         from ofa.config import load_run_config
         from ofa.search.budgets import parse_max

@@ -125,8 +125,8 @@ def search_evaluating(
 ) -> dict[str, Any]:
     """`search_run`, after `num` networks (None: `search.evaluate` of the config) were evaluated for real in the loop.
 
-    Winners are named by a predictor fitted to what was sampled and what the loop evaluated. Under torchrun every process evaluates, and only the
-    first names winners: the others return the results of the study.
+    Winners are named by a predictor fitted to what was sampled and what the loop evaluated. Under torchrun every
+    process evaluates, and only the first names winners: the others return the results of the study.
     """
     num = config.search.evaluate if num is None else num
     if not num:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from predictors.base import Predictor, load_predictor
-from predictors.fit import fit_records
+from predictors.fit import _known, fit_records
 from predictors.models import MODELS
 from predictors.record_file import Records
 from predictors.settings import PredictorSettings
@@ -99,7 +99,7 @@ def test_arrays_that_match_their_hash_but_not_their_model(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "schema"),
+        ({"schema": 3}, "schema"),
         ({"model": "forest"}, "unknown accuracy model 'forest'"),
         ({"target": "error"}, "target"),
         ({"interval_scale": -1}, "interval_scale"),
@@ -115,3 +115,12 @@ def test_facts_are_checked(folder: Path, change: dict[str, object], message: str
     with pytest.raises(UserError, match=message) as caught:
         load_predictor(folder)
     assert str(folder) in str(caught.value)
+
+
+def test_a_predictor_of_an_earlier_version(folder: Path) -> None:
+    """Its features are no more: loading says what to do, and fitting again replaces it."""
+    path = folder / "predictor.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 1}))
+    with pytest.raises(UserError, match="earlier version.*ofa fit"):
+        load_predictor(folder)
+    assert _known(folder) is None
