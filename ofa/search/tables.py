@@ -29,6 +29,8 @@ def print_winners(facts: Mapping[str, Any], *, explain: bool = False) -> None:
                 "" if measured is None else format_cost(measured["median_ms"], name),
             )
     console = Console()
+    if (evaluated := facts.get("evaluated")) is not None:
+        console.print(f"{evaluated['num_evaluated']} networks evaluated for real first (study {evaluated['study']})")
     console.print(networks, costs)
     if explain:
         for budget in facts["budgets"]:

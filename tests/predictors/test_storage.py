@@ -121,6 +121,6 @@ def test_a_predictor_of_an_earlier_version(folder: Path) -> None:
     """Its features are no more: loading says what to do, and fitting again replaces it."""
     path = folder / "predictor.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 1}))
-    with pytest.raises(UserError, match="earlier version.*ofa fit"):
+    with pytest.raises(UserError, match=r"earlier version.*ofa fit"):
         load_predictor(folder)
     assert _known(folder) is None
