@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peer.machine import Neighbours, checkout, machine_facts
-from ofa.search.algorithms import Archive, Scores, SearchTask, drive
+from ofa.search.algorithms.base import Archive, Scores, SearchTask, drive
+from ofa.search.algorithms.limits import Limits
+from ofa.search.algorithms.registry import ALGORITHMS, algorithm_of
 from ofa.search.budgets import ResolvedBudget
 from ofa.search.costs import all_costs, named_tables
-from ofa.search.feasibility import feasible_networks
+from ofa.search.feasibility.feasible import feasible_networks
 from ofa.search.front import FrontArchive, front_scores, pareto_front, predicted_front, random_front
-from ofa.search.limits import Limits
-from ofa.search.registry import ALGORITHMS, algorithm_of
 from predictors.published import import_predictor
 from search_spaces import SearchSpace
 from search_spaces.common.files import write_json

@@ -18,7 +18,7 @@ from ofa.config import RunConfig, load_config
 from ofa.console import note
 from ofa.search.budgets import DEVICE_METRICS, ResolvedBudget, ascending, cost_name, metric_of, resolve
 from ofa.search.costs import EXACT, all_costs
-from ofa.search.feasibility import feasible_networks
+from ofa.search.feasibility.feasible import feasible_networks
 from search_spaces import SearchSpace, get_space
 from search_spaces.common.errors import UserError, in_file, unknown_name
 from search_spaces.common.files import remove_leftovers, write_text

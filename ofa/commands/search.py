@@ -118,8 +118,8 @@ def search(
         if process_of()[0] > 0:  # a worker like the first, which tells
             return
     else:
-        from ofa.search.offline import front_offline, search_offline
-        from ofa.search.registry import AUTO
+        from ofa.search.algorithms.registry import AUTO
+        from ofa.search.offline.search import front_offline, search_offline
         from search_spaces.operators import check_plan
 
         if dtype not in DTYPES:

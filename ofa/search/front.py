@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ofa.search.algorithms import Scores, SearchState, drive
-from ofa.search.dominance import non_dominated
-from ofa.search.exhaustive import Exhaustive
-from ofa.search.neighbourhood import neighbours_of
-from ofa.search.nsga2 import NSGA2
-from ofa.search.row_set import RowSet
+from ofa.search.algorithms.base import Scores, SearchState, drive
+from ofa.search.algorithms.dominance import non_dominated
+from ofa.search.algorithms.exhaustive import Exhaustive
+from ofa.search.algorithms.neighbourhood import neighbours_of
+from ofa.search.algorithms.nsga2 import NSGA2
+from ofa.search.algorithms.row_set import RowSet
 
 if TYPE_CHECKING:
     from predictors.base import Predict

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ofa.search.algorithms import violations
-from ofa.search.feasibility import feasible_networks
+from ofa.search.algorithms.base import violations
+from ofa.search.algorithms.row_set import RowSet
+from ofa.search.feasibility.feasible import feasible_networks
 from ofa.search.front import pareto_front, predicted_front
-from ofa.search.row_set import RowSet
 from ofa.search.run import search_budget
 from predictors.base import Predict, Prediction
 from predictors.sampling import record_list

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ofa.search.algorithms import Archive, Scores, SearchTask, drive
+from ofa.search.algorithms.base import Archive, Scores, SearchTask, drive
+from ofa.search.algorithms.limits import Limits
+from ofa.search.algorithms.registry import algorithm_of
 from ofa.search.budgets import ResolvedBudget, ascending
-from ofa.search.feasibility import feasible_networks
-from ofa.search.limits import Limits
-from ofa.search.registry import algorithm_of
+from ofa.search.feasibility.feasible import feasible_networks
 
 if TYPE_CHECKING:
     from ofa.search.settings import SearchSettings

@@ -6,8 +6,8 @@ from typing import Literal
 
 import pydantic
 
+from ofa.search.algorithms.registry import ALGORITHMS, AUTO
 from ofa.search.budgets import Budget, parse_budget
-from ofa.search.registry import ALGORITHMS, AUTO
 from search_spaces.common.errors import unknown_name
 from search_spaces.common.settings import Settings
 

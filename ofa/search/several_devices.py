@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ofa.search.budgets import ResolvedBudget, device_of
-from ofa.search.shared_scores import selected
+from ofa.search.offline.shared_scores import selected
 from search_spaces.common.errors import Infeasible, UserError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from latency_tables.samples import Measurement
-    from ofa.search.confidence import Kept
+    from ofa.search.offline.confidence import Kept
     from ofa.search.run import Ranked
     from predictors.base import Prediction
     from search_spaces.costs import CostTable

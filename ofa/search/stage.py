@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofa.console import note
-from ofa.search.algorithms import violations
+from ofa.search.algorithms.base import violations
 from ofa.search.budgets import Budget, ResolvedBudget, ascending, device_of, resolve
 from ofa.search.costs import all_costs, run_tables
 from ofa.search.facts import outcome_facts, universal_facts
-from ofa.search.feasibility import feasible_networks
+from ofa.search.feasibility.feasible import feasible_networks
 from ofa.search.finalists import Outcome, choose_winners
 from ofa.search.measurements import MeasurementBook, device_book
 from ofa.search.run import Ranked, search, search_budget

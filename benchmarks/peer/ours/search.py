@@ -11,7 +11,7 @@ from benchmarks.peer.architectures import theirs
 from benchmarks.peer.clock import timed
 from ofa.search.budgets import parse_max, resolve
 from ofa.search.costs import all_costs, named_tables
-from ofa.search.offline import search_offline
+from ofa.search.offline.search import search_offline
 from ofa.search.run import search
 from ofa.search.settings import SearchSettings
 from predictors.base import load_predictor

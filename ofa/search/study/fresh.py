@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ofa.search.repair import repaired
-from ofa.search.row_set import RowSet
+from ofa.search.algorithms.repair import repaired
+from ofa.search.algorithms.row_set import RowSet
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace

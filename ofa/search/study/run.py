@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ofa.search.budgets import cost_name, device_of
-from ofa.search.feasibility import feasible_networks
+from ofa.search.feasibility.feasible import feasible_networks
 from ofa.search.front import pareto_front
 from ofa.search.stage import Problem, load_problem
 from ofa.search.study.ledger import LOST, Entry, Ledger, owners, rows

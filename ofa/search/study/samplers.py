@@ -16,7 +16,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from ofa.search.row_set import RowSet
+from ofa.search.algorithms.row_set import RowSet
 from ofa.search.study.distributions import all_distributions, params, row_of, suggest
 from search_spaces.common.errors import UserError, unknown_name
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import ofa.search.offline
+import ofa.search.offline.search
 from latency_tables.identity import SpaceIdentity
 from latency_tables.listed import CheckedNetwork, ListedTable, WholeNetworks
 from latency_tables.published import Source
@@ -84,7 +84,7 @@ def stub(space: SearchSpace, landscape: Callable[[int], Predict], monkeypatch: p
     predictor = SimpleNamespace(
         name="stub", published=None, space_description=space.description, bind=lambda searched: predict
     )
-    monkeypatch.setattr(ofa.search.offline, "load_predictor", lambda folder: predictor)
+    monkeypatch.setattr(ofa.search.offline.search, "load_predictor", lambda folder: predictor)
     return asked
 
 

@@ -11,7 +11,7 @@ from latency_tables.shipped import find_table
 from latency_tables.table import load_table
 from ofa.search.budgets import ResolvedBudget
 from ofa.search.costs import all_costs, named_tables, run_tables
-from ofa.search.feasibility import feasible_networks
+from ofa.search.feasibility.feasible import feasible_networks
 from search_spaces import SearchSpace, get_space
 from search_spaces.common.errors import Infeasible, UserError
 from search_spaces.costs import align, combine

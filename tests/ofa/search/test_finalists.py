@@ -9,7 +9,7 @@ import pytest
 
 from ofa.search.budgets import ResolvedBudget, parse_budget, resolve
 from ofa.search.facts import outcome_facts
-from ofa.search.feasibility import feasible_networks
+from ofa.search.feasibility.feasible import feasible_networks
 from ofa.search.finalists import Outcome, choose_winners
 from ofa.search.measurements import MeasurementBook, Median
 from ofa.search.run import Ranked, search, search_budget

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofa.search.algorithms import Scores
+from ofa.search.algorithms.base import Scores
 from ofa.search.front import FrontArchive, front_scores, pareto_front, predicted_front, random_front
-from ofa.search.front_facts import whole_front
+from ofa.search.offline.front_facts import whole_front
 from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.costs import CostTable

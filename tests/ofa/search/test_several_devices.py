@@ -12,13 +12,13 @@ import pytest
 from latency_tables.listed import ListedTable
 from ofa.cli import main
 from ofa.search.budgets import ResolvedBudget
-from ofa.search.confidence import Kept
 from ofa.search.front import pareto_front
-from ofa.search.joint_front import joint_front
+from ofa.search.offline.confidence import Kept
+from ofa.search.offline.joint_front import joint_front
+from ofa.search.offline.shared_scores import SharedScores
 from ofa.search.run import search
 from ofa.search.settings import SearchSettings
 from ofa.search.several_devices import Found, budgets_by_device, search_devices
-from ofa.search.shared_scores import SharedScores
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 

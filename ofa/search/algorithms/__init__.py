@@ -1,0 +1,1 @@
+"""Search algorithms as ask and tell, and what they are built from; `registry` names them."""

@@ -1,0 +1,1 @@
+"""Search with a predictor and tables alone: no run, no images, no supernet."""
