@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Tabular:
         return float(((right - macs[front]) * (truth[front] - self.truth.min())).sum())
 
 
-def search(table: Tabular, way: str, task: str, seed: int) -> dict[int, float]:
+def search(table: Tabular, way: str, task: str, seed: int, stops: Sequence[int] | None = None) -> dict[int, float]:
     """By number of evaluations: the regret in points, or the share of the hypervolume."""
     limits = {"macs": float(np.median(table.macs))} if task == "regret" else {}
     terms = Terms(
@@ -103,7 +103,7 @@ def search(table: Tabular, way: str, task: str, seed: int) -> dict[int, float]:
     proposer = _proposer(table, terms, way, seed)
     found: dict[int, float] = {}
     known = table.benchmark.population[:0]
-    for stop in AT[task]:
+    for stop in AT[task] if stops is None else stops:
         while len(known) < stop:
             accuracies = table.seen[table.find(known)]
             history = History(known, accuracies, known[:0], (0, len(known), 0, 0))

@@ -43,6 +43,9 @@ FIRST = 12
 #: Networks ranked by a goal before those that are known are left out.
 _CANDIDATES = 64
 
+#: Of a front: up to so many networks are listed, larger spaces searched so thoroughly (one network of it is wanted).
+_LISTED, _GENERATIONS, _POPULATION = 20_000, 40, 128
+
 
 #: Networks (num, num_genes) and their accuracies (num,).
 Known = tuple["Population", Floats]
@@ -133,9 +136,16 @@ class PredictorProposals:
     ) -> Population:
         """Networks of the hopeful front, those first that would add most to the front of what is known as predicted."""
         table = self.costs[cost]
-        front = predicted_front(self.space, hopeful, table, seed=int(rng.integers(2**31)))
-        kept = self._allowed(front)
-        front = front[kept] if kept.any() else front
+        front = predicted_front(
+            self.space,
+            hopeful,
+            table,
+            num_samples=_LISTED,
+            generations=_GENERATIONS,
+            population=_POPULATION,
+            seed=int(rng.integers(2**31)),
+            violation=self._excess if self.budgets else None,
+        )
         gains = hypervolume_gains(
             np.log(table.evaluate(base)),
             predict(base).mean,
@@ -145,11 +155,9 @@ class PredictorProposals:
         )
         return front[np.argsort(-gains, kind="stable")]
 
-    def _allowed(self, rows: Population) -> npt.NDArray[np.bool_]:
-        """Which networks some budget admits; all where there is none."""
-        if not self.budgets:
-            return np.ones(len(rows), dtype=bool)
-        return np.any([violations(self.costs, budget.limits, rows) == 0 for budget in self.budgets], axis=0)
+    def _excess(self, rows: Population) -> Floats:
+        """(num,) how far networks are from the budget that is nearest to them; 0 within any."""
+        return np.min([violations(self.costs, budget.limits, rows) for budget in self.budgets], axis=0)
 
 
 @dataclass(frozen=True)

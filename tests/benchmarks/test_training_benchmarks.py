@@ -232,6 +232,7 @@ def test_the_data_are_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.Monk
         CIFAR10.config("name", seed=0, space=CIFAR10.space, train={**CIFAR10.train, "recipe": "sandwich"})
 
 
+@pytest.mark.slow
 def test_report_of_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results, work = tmp_path / "results", tmp_path / "work"
     all_recipes, alone = cells(), alone_cells(TINY)

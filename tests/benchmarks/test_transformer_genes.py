@@ -27,6 +27,7 @@ def test_variants_are_parts_of_the_whole_space(tmp_path: Path, monkeypatch: pyte
         assert config.train == configs[0].train and config.data == configs[0].data
 
 
+@pytest.mark.slow
 def test_all_train_for_the_same_macs() -> None:
     budgets, short = KnownBudgets(None), replace(genes.SETTING, epochs=0.5)
     base = budgets.get(short, genes.space_of("base"), short.train)

@@ -26,7 +26,7 @@ class Hostile:
 @pytest.fixture(scope="module")
 def fitted(space: SearchSpace, make_records: Callable[..., Records]) -> dict[str, Predictor]:
     return {
-        name: fit_records(space, make_records(30), PredictorSettings(candidates=(name,), bootstrap=100))
+        name: fit_records(space, make_records(30), PredictorSettings(candidates=(name,), bootstrap=100, folds=2))
         for name in MODELS.names()
     }
 

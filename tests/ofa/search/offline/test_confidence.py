@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from latency_tables.samples import Measurement
-from ofa.search.offline import confidence
 from ofa.search.budgets import ResolvedBudget
+from ofa.search.offline import confidence
 from ofa.search.offline.confidence import Bounds, search_with_confidence
 from ofa.search.settings import SearchSettings
 from search_spaces import Architecture, SearchSpace
