@@ -36,6 +36,17 @@ class Measurement:
     p90_ms: float
     count: int
 
+    @property
+    def value(self) -> float:
+        return self.median_ms
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a compiler or an emulator says of a network, in the unit of the table: no chance in it."""
+
+    value: float
+
 
 class Samples:
     """The samples of one item: how many, and the times that count."""

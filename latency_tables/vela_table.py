@@ -105,6 +105,22 @@ def vela_table(
     return table
 
 
+def can_ask(table: ListedTable) -> bool:
+    """Whether the Vela that this table is from is installed here, and writes the same networks."""
+    if table.metric != "cycles" or table.device not in ACCELERATORS:
+        return False
+    try:
+        here = {"vela": vela_version(), "writer": writer_digest()}
+    except UserError:
+        return False
+    return all(table.provenance.get(key) == value for key, value in here.items())
+
+
+def ask(table: ListedTable, space: SearchSpace, architectures: Sequence[Architecture]) -> list[float]:
+    """Cycles of whole networks, as Vela says and not as sums tell."""
+    return [float(costs.cycles) for costs in VelaOracle(space, table.device).costs(architectures)]
+
+
 def fit_operators(
     space: SearchSpace, architectures: Sequence[Architecture], cycles: Sequence[int], alone: Mapping[str, int]
 ) -> tuple[float, dict[str, float]]:

@@ -20,7 +20,7 @@ from search_spaces.common.errors import Infeasible, UserError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from latency_tables.samples import Measurement
+    from latency_tables.samples import Answer, Measurement
     from ofa.search.offline.confidence import Kept
     from ofa.search.run import Ranked
     from predictors.base import Prediction
@@ -38,7 +38,7 @@ class Found:
     population: Population  # (num, num_genes), distinct
     prediction: Prediction
     costs: dict[str, npt.NDArray[np.float64]]  # all known costs, (num,) each, as predicted
-    measured: tuple[dict[str, Measurement], ...]
+    measured: tuple[dict[str, Measurement | Answer], ...]
     algorithm: str
     num_scored: int
     num_rejected: int = 0
@@ -140,7 +140,7 @@ def _best_of(
     for place, index in enumerate(first):
         measured = told[index]
         if all(
-            measured[name].median_ms <= limit if name in measured else values[name][place] <= certain[name]
+            measured[name].value <= limit if name in measured else values[name][place] <= certain[name]
             for name, limit in limits.items()
         ):
             kept.append(place)

@@ -188,6 +188,8 @@ def _signed(value: float, cost: str) -> str:
 def _told(candidate: Mapping[str, Any], name: str, interval: list[float] | None) -> str:
     """A cost as measured; else as predicted, with its interval."""
     if (measured := candidate["measured"].get(name)) is not None:
+        if "value" in measured:
+            return f"{format_cost(measured['value'], name)} (as compiled)"
         return f"{format_cost(measured['median_ms'], name)} (measured)"
     predicted = candidate["predicted_costs"][name]
     told = format_cost(predicted, name)

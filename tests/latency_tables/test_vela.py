@@ -15,7 +15,7 @@ pytest.importorskip("ai_edge_litert")
 from latency_tables import vela
 from latency_tables.table import load_table
 from latency_tables.vela import VelaOracle, compile_costs, int8_network
-from latency_tables.vela_table import fit_operators, heldout_errors, vela_table
+from latency_tables.vela_table import ask, can_ask, fit_operators, heldout_errors, vela_table
 from ofa.cli import main
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.common.errors import UserError
@@ -118,6 +118,11 @@ def test_table(tiny: SearchSpace, tmp_path: Path) -> None:
         [Architecture.from_json(network.architecture) for network in table.checked.networks]
     )
     assert [network.observed for network in table.checked.networks] == [costs.cycles for costs in observed]
+    networks = [Architecture.from_json(network.architecture) for network in table.checked.networks[:2]]
+    assert can_ask(table) and ask(table, tiny, networks) == [costs.cycles for costs in observed[:2]]
+    elsewhere = {**table.provenance, "vela": "0.1"}
+    assert not can_ask(table.model_copy(update={"provenance": elsewhere})), "another Vela says something else"
+    assert not can_ask(table.model_copy(update={"device": "cortex-m4"}))
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,25 +2,27 @@
 
 A table knows how far it was off on whole networks, so a limit on the true cost becomes a tighter one on the predicted
 cost (`latency_tables.conformal`). Where the device is this machine, networks that may be on either side of the limit
-are measured instead of given up.
+are measured instead of given up; where it is an NPU whose compiler is here, the compiler is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.conformal import Interval, interval, upper_factor
+from latency_tables.samples import Answer
 from ofa.console import note
 from ofa.search.budgets import ResolvedBudget, format_cost
 from ofa.search.run import Ranked, search
 from search_spaces.common.errors import Infeasible, UserError, in_file
 
 if TYPE_CHECKING:
+    from latency_tables.listed import ListedTable
     from latency_tables.samples import Measurement
     from latency_tables.table import LatencyTable, Table
     from ofa.search.settings import SearchSettings
@@ -83,13 +85,24 @@ class Bounds:
         return Infeasible(told, details=error.details)
 
 
-def tables_here(tables: Mapping[str, Table]) -> dict[str, LatencyTable]:
-    """Those of the tables (by the cost they tell) that were measured on this very machine."""
+#: A table whose networks can be measured here, or asked about.
+AtHand = Union["LatencyTable", "ListedTable"]
+
+
+def tables_here(tables: Mapping[str, Table]) -> dict[str, AtHand]:
+    """Those of the tables (by the cost they tell) that were measured on this machine, or whose compiler is here."""
+    from latency_tables.listed import ListedTable
     from latency_tables.measure import this_device
     from latency_tables.table import LatencyTable
 
-    found = {}
+    found: dict[str, AtHand] = {}
     for name, table in tables.items():
+        if isinstance(table, ListedTable) and table.metric == "cycles":
+            from latency_tables.vela_table import can_ask
+
+            if can_ask(table):
+                found[name] = table
+            continue
         if not isinstance(table, LatencyTable):
             continue
         try:
@@ -108,7 +121,7 @@ def search_with_confidence(
     budget: ResolvedBudget,
     settings: SearchSettings,
     bounds: Bounds,
-    here: Mapping[str, LatencyTable],
+    here: Mapping[str, AtHand],
     *,
     seed: int,
 ) -> tuple[Ranked, Kept]:
@@ -180,7 +193,7 @@ class Kept:
     """
 
     rows: NDArray[np.int64]
-    measured: dict[int, dict[str, Measurement]]
+    measured: dict[int, dict[str, Measurement | Answer]]
     num_rejected: int
 
 
@@ -190,14 +203,14 @@ def _keep_confident(
     costs: Mapping[str, NDArray[np.float64]],
     budget: ResolvedBudget,
     bounds: Bounds,
-    here: Mapping[str, LatencyTable],
+    here: Mapping[str, AtHand],
 ) -> Kept:
     """Measure those of `population` whose interval holds a limit of a cost told by a table of this machine, and leave
     out those that are over it. `costs` are the predicted ones, (num,) each; `measured` of the result goes by the
     number of a network in `population`.
     """
     sure = bounds.sure(budget).limits
-    measured: dict[int, dict[str, Measurement]] = {}
+    measured: dict[int, dict[str, Measurement | Answer]] = {}
     kept = np.ones(len(population), dtype=bool)
     for name, table in here.items():
         doubtful = [int(i) for i in np.flatnonzero(kept & (costs[name] > sure[name]))]
@@ -207,12 +220,19 @@ def _keep_confident(
         found = _measure(space, space.decode(population[doubtful]), table)
         for index, measurement in zip(doubtful, found, strict=True):
             measured.setdefault(index, {})[name] = measurement
-            kept[index] = measurement.median_ms <= budget.limits[name]
+            kept[index] = measurement.value <= budget.limits[name]
     return Kept(np.flatnonzero(kept), measured, int((~kept).sum()))
 
 
-def _measure(space: SearchSpace, architectures: Sequence[Architecture], table: LatencyTable) -> list[Measurement]:
-    """Whole networks, timed the way the table was."""
+def _measure(
+    space: SearchSpace, architectures: Sequence[Architecture], table: AtHand
+) -> Sequence[Measurement | Answer]:
+    """Whole networks, timed the way the table was, or as the compiler says."""
+    from latency_tables.listed import ListedTable
     from latency_tables.measure import measure_architectures
 
+    if isinstance(table, ListedTable):
+        from latency_tables.vela_table import ask
+
+        return [Answer(cycles) for cycles in ask(table, space, architectures)]
     return measure_architectures(space, architectures, table.settings)

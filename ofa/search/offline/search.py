@@ -18,7 +18,7 @@ from ofa.search.algorithms.registry import ALGORITHMS, AUTO
 from ofa.search.budgets import ResolvedBudget, cost_name, parse_max, resolve
 from ofa.search.costs import all_costs, cost_of, named_tables
 from ofa.search.feasibility.feasible import feasible_networks
-from ofa.search.offline.confidence import Bounds, Kept, search_with_confidence, tables_here
+from ofa.search.offline.confidence import AtHand, Bounds, Kept, search_with_confidence, tables_here
 from ofa.search.offline.facts import confidence_facts, found_facts, several_facts
 from ofa.search.offline.front_facts import whole_front
 from ofa.search.offline.shared_scores import SharedScores
@@ -138,7 +138,7 @@ def search_offline(
         {"budgets": {budget.name: budget.written}, "candidates": num, "algorithm": algorithm}
     )
     bounds: Bounds | None = None
-    here: dict[str, LatencyTable] = {}
+    here: dict[str, AtHand] = {}
     if confidence is not None:
         told = {cost_of(name, table): table for name, table in devices.items()}
         bounds = Bounds.of(resolved, told, check_confidence(confidence, key="--confidence"))
@@ -173,7 +173,7 @@ def _find(
     costs: Mapping[str, CostTable],
     settings: SearchSettings,
     bounds: Bounds | None,
-    here: Mapping[str, LatencyTable],
+    here: Mapping[str, AtHand],
     seed: int,
     budget: ResolvedBudget,
 ) -> Found:

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from latency_tables import vela_table
+from latency_tables.listed import ListedTable
 from latency_tables.samples import Measurement
 from ofa.search.budgets import ResolvedBudget
 from ofa.search.offline import confidence
-from ofa.search.offline.confidence import Bounds, search_with_confidence
+from ofa.search.offline.confidence import Bounds, search_with_confidence, tables_here
 from ofa.search.settings import SearchSettings
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import Infeasible, UserError
@@ -102,3 +104,31 @@ def test_tables_without_a_known_error(budget: ResolvedBudget) -> None:
         Bounds.of(budget, {COST: SimpleNamespace(graded=([], []))}, 0.9)
     with pytest.raises(UserError, match=r"the table that tells latency@a: 0\.99 confidence needs 99 networks"):
         Bounds.of(budget, {COST: TABLE}, 0.99)
+
+
+def test_a_compiler_that_is_here_is_asked(
+    landscape: Callable,
+    costs: dict[str, CostTable],
+    space: SearchSpace,
+    budget: ResolvedBudget,
+    monkeypatch: pytest.MonkeyPatch,
+    tables: dict[str, ListedTable],
+) -> None:
+    """Where a table is of a compiler's answers, networks near the limit are judged by the compiler itself."""
+    cycles = tables["a"].model_copy(update={"metric": "cycles", "unit": "cycles"})
+    monkeypatch.setattr(vela_table, "can_ask", lambda table: table is cycles)
+    assert tables_here({COST: cycles, "latency@b": tables["b"]}) == {COST: cycles}
+    asked: list[Architecture] = []
+
+    def ask(table: ListedTable, space: SearchSpace, architectures: Sequence[Architecture]) -> list[float]:
+        asked.extend(architectures)
+        return list(1.1 * costs[COST].evaluate(space.encode(architectures)))
+
+    monkeypatch.setattr(vela_table, "ask", ask)
+    bounds = Bounds.of(budget, {COST: TABLE}, 0.9)
+    settings = SearchSettings.model_validate({"budgets": {"max": {"latency": "1ms"}}, "candidates": 6})
+    ranked, kept = search_with_confidence(space, landscape(0), costs, budget, settings, bounds, {COST: cycles}, seed=0)
+    assert asked and kept.measured
+    for row, answers in kept.measured.items():
+        assert answers[COST].value == pytest.approx(1.1 * ranked.costs[COST][row])
+        assert (row in kept.rows) == (answers[COST].value <= budget.limits[COST])
