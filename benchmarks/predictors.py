@@ -120,13 +120,13 @@ def table(found: dict[str, Any], metric: str, digits: int = 3) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--models", default=",".join(["chosen", *MODELS.names()]))
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks" / "results" / "predictors.json")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if not data_file().exists():
         raise SystemExit(f"{data_file()} is missing: set OFA_BENCH_DATA to the folder that holds it")
     benchmark = load(data_file())

@@ -194,13 +194,13 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tabular_search", description=__doc__.splitlines()[0])
     parser.add_argument("ways", nargs="*", default=list(WAYS), help=f"of {', '.join(WAYS)} (default: all)")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--markdown", action="store_true", help="search nothing: print what is in --output")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if not options.markdown:
         data = (
             Path(os.environ.get("OFA_BENCH_DATA") or ROOT.parent / "shared" / "data") / "nas_bench_macro_cifar10.json"
