@@ -123,7 +123,6 @@ def search_run(
     networks before winners are named, and gives the predictor to name them by. Returns the content.
     """
     problem = load_problem(run, config, budget=budget)
-    _tell_torn(problem.run / "records.jsonl")
     learned = learn(problem) if learn is not None else None
     predictor = load_predictor(problem.run / "predictor") if learned is None else learned.predictor
     inputs, path = problem.inputs(predictor.inputs), problem.run / "search.json"
@@ -222,9 +221,9 @@ def measurement_books(problem: Problem) -> dict[str, MeasurementBook]:
 
 def _recorded(problem: Problem, origins: Sequence[Origin]) -> dict[str, Population]:
     """By budget, the records of these origins that scored best among those predicted to keep it."""
-    records = load_records(
-        problem.run / "records.jsonl", space=problem.space, weights_sha256=problem.weights_sha256
-    ).of(origins)
+    path = problem.run / "records.jsonl"
+    records = load_records(path, space=problem.space, weights_sha256=problem.weights_sha256).of(origins)
+    _tell_torn(path)
     best = {}
     for budget in problem.budgets:
         kept = np.flatnonzero(violations(problem.costs, budget.limits, records.population) == 0)

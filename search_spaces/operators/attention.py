@@ -132,7 +132,10 @@ class Attention(RemainingTokens):
     def _layer_elements(self) -> Number:
         """While queries, keys and values are made, and while their mixture is projected."""
         x, inner, factor = (self.num_tokens * size for size in (self.in_channels, self.features, self.rank))
-        return largest(2 * x + 3 * inner + factor, 2 * x + factor, self._projection_elements())
+        dense = 2 * x + 3 * inner
+        # the values' first factor is the last to read the normed input, and their second needs it no more
+        low_rank = largest(2 * x + 2 * inner + factor, x + 3 * inner + factor)
+        return largest(np.where(self.rank > 0, low_rank, dense), self._projection_elements())
 
     def _projection_elements(self) -> Number:
         x, inner, factor = (self.num_kept * size for size in (self.in_channels, self.features, self.rank))

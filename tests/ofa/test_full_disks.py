@@ -90,6 +90,6 @@ def test_training_goes_on_when_there_is_space_again(
 
 @pytest.mark.parametrize("form", ["safetensors", "pt2", "onnx"])
 def test_no_space_for_an_export(refused: Any, small_disk: Any, run: Path, form: str) -> None:
-    disk = small_disk("36k")
+    disk = small_disk("16k")
     message = refused("export", run, "small", "--format", form, "-o", disk / "out")
     assert "No space left on device" in message and list(disk.iterdir()) == []
