@@ -34,7 +34,7 @@ from benchmarks.peer.process import ROOT
 from ofa.search.budgets import ResolvedBudget
 from ofa.search.front import pareto_front
 from ofa.search.loop import fit_history
-from ofa.search.proposals import PredictorProposals
+from ofa.search.proposals import Known, PredictorProposals
 from ofa.search.settings import SearchSettings
 from ofa.search.study.fresh import fresh_rows
 from ofa.search.study.proposer import History, Proposer
@@ -126,7 +126,8 @@ def _judge(table: Tabular, terms: Terms, known: Population, way: str) -> float:
     rows = table.find(known)
     believed = table.seen[rows]
     if way == "predictor":
-        believed = fit_history(terms.space, SETTINGS)(known, believed)(known).mean
+        names = tuple(table.benchmark.keys[row] for row in rows)
+        believed = fit_history(terms.space, SETTINGS)(Known(known, believed, names))(known).mean
     if not terms.limits:
         return table.hypervolume(rows[pareto_front(table.macs[rows], believed)])
     allowed = table.macs <= terms.limits["macs"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ofa.search.proposals import Fit, Floats, Known, PredictorProposals
+from ofa.search.proposals import Fit, Known, PredictorProposals
 from ofa.search.stage import Learned, Problem, load_problem, search_run
 from predictors.base import Predict
 from predictors.fit import fit_records
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ofa.search.budgets import Budget
     from ofa.search.study.proposer import Proposer
     from search_spaces import SearchSpace
-    from search_spaces.genome import Population
 
 #: The sampler that is this loop, beside those of Optuna.
 PREDICTOR = "predictor"
@@ -43,13 +42,15 @@ def fit_history(space: SearchSpace, settings: PredictorSettings, *, seed: int = 
     """Fits a predictor of `space` to what a search has seen, in the order it was seen (see `predictors.refit`)."""
     refitter = Refitter(space, settings.model_copy(update={"origins": ("search",)}), seed=seed)
 
-    def fit(population: Population, accuracies: Floats) -> Predict:
+    def fit(known: Known) -> Predict:
+        num = len(known.population)
         records = Records(
-            population=population,
-            accuracies=accuracies,
-            losses=np.full(len(population), np.inf),
-            keys=tuple(architecture.key for architecture in space.decode(population)),
-            origins=_SEARCH * len(population),
+            population=known.population,
+            accuracies=known.accuracies,
+            losses=np.full(num, np.inf),
+            keys=tuple(architecture.key for architecture in space.decode(known.population)),
+            origins=_SEARCH * num,
+            groups=known.groups,
         )
         return refitter.update(records).bind(space)
 
@@ -74,7 +75,7 @@ def loop_proposer(problem: Problem, *, seed: int) -> Proposer:
 def _sampled(problem: Problem) -> Known:
     """What `ofa records` had evaluated: the loop does not begin from nothing."""
     records = _records(problem).of(("sampled",))
-    return records.population, records.accuracies
+    return Known(records.population, records.accuracies, records.group_names)
 
 
 def evaluate_more(

@@ -47,14 +47,19 @@ _CANDIDATES = 64
 _LISTED, _GENERATIONS, _POPULATION = 20_000, 40, 128
 
 
-#: Networks (num, num_genes) and their accuracies (num,).
-Known = tuple["Population", Floats]
+@dataclass(frozen=True)
+class Known:
+    """Networks (num, num_genes), their accuracies (num,) in 0..1, and for each the name of those drawn with it."""
+
+    population: Population
+    accuracies: Floats
+    groups: tuple[str, ...]
 
 
 class Fit(Protocol):
-    """Fits a predictor, one that tells intervals, to networks (num, num_genes) and accuracies (num,) in 0..1."""
+    """Fits a predictor, one that tells intervals."""
 
-    def __call__(self, population: Population, accuracies: Floats) -> Predict: ...
+    def __call__(self, known: Known) -> Predict: ...
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,8 @@ class PredictorProposals:
 
     def propose(self, history: History, num: int) -> Population:
         """Up to `num` networks that are neither known nor pending; goals take turns."""
-        population, accuracies, pending = *self._all_known(history), history.pending
+        known_now, pending = self._all_known(history), history.pending
+        population = known_now.population
         rng = np.random.default_rng([self.seed, len(history), *history.stream])
         known = RowSet(self.space.num_genes)
         known.add(population)
@@ -86,7 +92,7 @@ class PredictorProposals:
                 self.space, len(population) + len(pending) + num, seed=self.seed, sampling="stratified"
             )
             return listed[known.new(listed)][:num]
-        predict = self.fit(population, accuracies)
+        predict = self.fit(known_now)
         goals: list[ResolvedBudget | str] = [*self.budgets, *self.fronts]
         rows = [population[:0]]
         turn = (len(history) + len(pending)) % len(goals)
@@ -106,13 +112,16 @@ class PredictorProposals:
 
     def _all_known(self, history: History) -> Known:
         """What was known before, and the history: each network once."""
-        if self.known is None:
-            return history.population, history.accuracies
-        rows, accuracies = self.known()
+        before = Known(history.population[:0], history.accuracies[:0], ()) if self.known is None else self.known()
         first = RowSet(self.space.num_genes)
-        first.add(rows)
+        first.add(before.population)
         new = first.new(history.population)
-        return np.concatenate([rows, history.population[new]]), np.concatenate([accuracies, history.accuracies[new]])
+        rows = history.population[new]
+        return Known(
+            np.concatenate([before.population, rows]),
+            np.concatenate([before.accuracies, history.accuracies[new]]),
+            (*before.groups, *(architecture.key for architecture in self.space.decode(rows))),
+        )
 
     def _within(self, budget: ResolvedBudget, hopeful: _Hopeful, rng: np.random.Generator) -> Population:
         """Networks that keep the budget, best first."""

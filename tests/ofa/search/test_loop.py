@@ -15,6 +15,7 @@ import predictors.records
 from ofa.cli import main
 from ofa.search.budgets import parse_max
 from ofa.search.loop import evaluate_more, fit_history, search_evaluating
+from ofa.search.proposals import Known
 from ofa.search.search_file import check_search
 from ofa.search.settings import SearchSettings
 from ofa.search.stage import search_run
@@ -130,12 +131,13 @@ def test_a_predictor_follows_a_history() -> None:
     space = get_space(SPACE, 10, 1)
     rows = np.unique(space.sample(40, np.random.default_rng(0)), axis=0)[:30]
     accuracies = 0.5 + 0.3 * rows.mean(axis=1) / rows.mean(axis=1).max()
+    names = tuple(architecture.key for architecture in space.decode(rows))
     settings = PredictorSettings(candidates=("ridge",), bootstrap=100)
-    at_once = fit_history(space, settings)(rows, accuracies)(rows).mean
+    at_once = fit_history(space, settings)(Known(rows, accuracies, names))(rows).mean
     step_by_step = fit_history(space, settings)
     for num in (12, 20, 27):
-        step_by_step(rows[:num], accuracies[:num])
-    assert np.array_equal(step_by_step(rows, accuracies)(rows).mean, at_once)
+        step_by_step(Known(rows[:num], accuracies[:num], names[:num]))
+    assert np.array_equal(step_by_step(Known(rows, accuracies, names))(rows).mean, at_once)
     assert np.abs(at_once - accuracies).max() < 0.1
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ofa.search.budgets import ResolvedBudget
 from ofa.search.front import pareto_front
-from ofa.search.proposals import FIRST, PredictorProposals, hypervolume_gains
+from ofa.search.proposals import FIRST, Known, PredictorProposals, hypervolume_gains
 from ofa.search.settings import SearchSettings
 from ofa.search.study.proposer import History
 from predictors.base import Predict, Prediction
@@ -37,8 +37,10 @@ def accuracies(space: SearchSpace, population: Population) -> np.ndarray:
 def proposals(space: SearchSpace, *, budgets: bool = True, fronts: tuple[str, ...] = ("macs",)) -> PredictorProposals:
     encoder = Encoder(space)
 
-    def fit(population: Population, known: np.ndarray) -> Predict:
-        model = Ridge.fit(encoder(population), known, np.arange(len(known)), seed=0)
+    def fit(known: Known) -> Predict:
+        accuracies = known.accuracies
+        assert len(known.groups) == len(accuracies)
+        model = Ridge.fit(encoder(known.population), accuracies, np.arange(len(accuracies)), seed=0)
         return lambda rows: model.predict(encoder(rows))
 
     costs = {name: space.cost(name) for name in ("macs", "params")}
@@ -109,7 +111,7 @@ def test_what_a_predictor_is_unsure_of_is_tried(space: SearchSpace) -> None:
     odd = small.largest()
     budget = ResolvedBudget("all", {"macs": small.cost("macs").maximum()[0]})
     fitted = PredictorProposals(
-        small, {"macs": small.cost("macs")}, [budget], (), SETTINGS, lambda rows, known: predict, seed=0
+        small, {"macs": small.cost("macs")}, [budget], (), SETTINGS, lambda known: predict, seed=0
     )
     known = np.unique(small.sample(60, np.random.default_rng(0)), axis=0)
     known = known[(known != odd).any(axis=1)]
