@@ -1,7 +1,7 @@
 """Running a program on an emulated core, and counting its instructions.
 
-Unicorn tells of every basic block as it is entered; how many instructions a block has is read from its bytes once. So
-the count is exact: it has instructions that were skipped by a condition, as a core has, and nothing else.
+Unicorn tells of every basic block as it is entered; which instructions a block has is read from its bytes at the end.
+So the count is exact: it has instructions that were skipped by a condition, as a core has, and nothing else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from latency_tables.cortex_m.compilers import Firmware
 from latency_tables.cortex_m.image import ARENA, MEMORY, NETWORK, build_image
+from latency_tables.cortex_m.instruction_classes import CLASSES, instruction_classes
 from latency_tables.cortex_m.program import Program
 from latency_tables.cortex_m.quantization import Bytes
 from search_spaces.common.errors import UserError
@@ -23,10 +24,13 @@ _PAGE = 4096
 
 @dataclass(frozen=True)
 class Emulated:
-    """`instructions` from reset to the end of one inference, and its output (height, width, channels)."""
+    """`instructions` from reset to the end of one inference, its output (height, width, channels), and how many of the
+    instructions are of each of `instruction_classes.CLASSES`.
+    """
 
     instructions: int
     output: Bytes
+    by_class: dict[str, int]
 
 
 def emulate(program: Program, firmware: Firmware, x: Bytes | None = None) -> Emulated:
@@ -48,16 +52,10 @@ def emulate(program: Program, firmware: Firmware, x: Bytes | None = None) -> Emu
     if x is not None:
         machine.mem_write(image.input_address, np.ascontiguousarray(x).tobytes())
 
-    lengths: dict[tuple[int, int], int] = {}
-    total = 0
+    visits: dict[tuple[int, int], int] = {}
 
     def enter(machine: Any, address: int, size: int, data: Any) -> None:
-        nonlocal total
-        try:
-            total += lengths[address, size]
-        except KeyError:
-            lengths[address, size] = _num_instructions(bytes(machine.mem_read(address, size)))
-            total += lengths[address, size]
+        visits[address, size] = visits.get((address, size), 0) + 1
 
     machine.hook_add(unicorn.UC_HOOK_BLOCK, enter)
     machine.reg_write(arm.UC_ARM_REG_SP, firmware.symbols["ofa_stack_top"])
@@ -68,17 +66,11 @@ def emulate(program: Program, firmware: Firmware, x: Bytes | None = None) -> Emu
         raise RuntimeError(f"the emulated {firmware.core.name} stopped at {where:#x}: {error}") from error
     shape = program.shapes[program.output]
     output = bytes(machine.mem_read(image.output_address, program.size(program.output)))
-    return Emulated(total, np.frombuffer(output, dtype=np.int8).reshape(shape))
-
-
-def _num_instructions(code: bytes) -> int:
-    """Of Thumb code: a first half-word of 0b11101, 0b11110 or 0b11111 begins an instruction of two."""
-    place = number = 0
-    while place < len(code):
-        place += 4 if code[place + 1] >> 3 in (0b11101, 0b11110, 0b11111) else 2
-        number += 1
-    assert place == len(code)
-    return number
+    by_class = dict.fromkeys(CLASSES, 0)
+    for (address, size), number in visits.items():
+        for name, count in zip(CLASSES, instruction_classes(bytes(machine.mem_read(address, size))), strict=True):
+            by_class[name] += number * count
+    return Emulated(sum(by_class.values()), np.frombuffer(output, dtype=np.int8).reshape(shape), by_class)
 
 
 def emulator_version() -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ofa.console import JsonFlag, emit
+
+if TYPE_CHECKING:
+    from latency_tables.cortex_m.estimate import Estimate
+    from latency_tables.table import Table
 
 
 def latency(
@@ -16,6 +22,12 @@ def latency(
         str, typer.Argument(metavar="ARCH", help="An architecture: ARCH.json, or `smallest`, or `largest`.")
     ],
     confidence: Annotated[float, typer.Option(help="Of the interval of the whole network.")] = 0.95,
+    clock: Annotated[
+        str | None, typer.Option(help="168MHz: with counted instructions, estimate ms. An estimate, not a measurement.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="With --clock: cycles a class of instructions, load=2,branch=3,...")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Explain a network's latency (or whatever a table tells): every layer, what a network costs besides, the sum.
@@ -27,16 +39,18 @@ def latency(
     from latency_tables.table import load_table
 
     path = find_table(table)
-    found = explain(load_table(path), architecture, confidence=confidence, file=path)
+    loaded = load_table(path)
+    found = explain(loaded, architecture, confidence=confidence, file=path)
+    guess = _estimate(loaded, found.architecture, clock, weights)
     if json:
-        emit({"table": str(path), **found.facts()})
+        emit({"table": str(path), **found.facts(), "estimate": None if guess is None else asdict(guess)})
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Table as Rows
 
     from search_spaces.common.units import format_quantity
 
-    rows = Table("layer", "operator", found.metric, "share", title=f"{found.key} on {path.stem}")
+    rows = Rows("layer", "operator", found.metric, "share", title=f"{found.key} on {path.stem}")
     for layer in found.layers:
         cost = format_quantity(layer.value, found.metric)
         rows.add_row(layer.slot, layer.operator, cost, f"{layer.value / found.total:.1%}")
@@ -51,3 +65,30 @@ def latency(
     else:
         low, high = (format_quantity(value, found.metric) for value in found.interval)
         console.print(f"{text}; {low} to {high} with {confidence:.4g} confidence")
+    if guess is not None:
+        console.print(f"about {guess.ms:.3g} ms at {clock} ({guess.cycles:.4g} cycles): {guess.note}")
+
+
+def _estimate(table: Table, architecture: dict[str, Any], clock: str | None, weights: str | None) -> Estimate | None:
+    from search_spaces.common.errors import UserError
+
+    if clock is None:
+        if weights is not None:
+            raise UserError("goes with --clock", key="--weights", value=weights)
+        return None
+    from latency_tables.cortex_m.estimate import estimate
+    from latency_tables.listed import ListedTable
+    from search_spaces import Architecture
+
+    if not isinstance(table, ListedTable):
+        raise UserError("goes with a table of instructions that were counted", key="--clock", value=clock)
+    number = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) *([kMG]?)Hz", clock)
+    if number is None:
+        raise UserError("not a clock", key="--clock", value=clock, hint="Write like 168MHz")
+    try:
+        hertz = float(number[1]) * {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}[number[2]]
+        pairs = (pair.partition("=") for pair in (weights or "").split(",") if pair)
+        cycles = {name.strip(): float(amount) for name, _, amount in pairs}
+    except ValueError:
+        raise UserError("not numbers", key="--clock/--weights", value=f"{clock} {weights or ''}") from None
+    return estimate(table, Architecture.from_json(architecture), clock_hz=hertz, weights=cycles)

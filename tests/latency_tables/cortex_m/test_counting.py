@@ -12,9 +12,13 @@ from latency_tables.cortex_m import compilers
 from latency_tables.cortex_m.compilers import Firmware, build_firmware
 from latency_tables.cortex_m.cores import CORES, get_core
 from latency_tables.cortex_m.counting import Counter, network_program, operator_program
-from latency_tables.cortex_m.emulator import _num_instructions
+from latency_tables.cortex_m.emulator import emulate
+from latency_tables.cortex_m.estimate import estimate
+from latency_tables.cortex_m.instruction_classes import CLASSES, instruction_classes
 from latency_tables.cortex_m.program import Program
 from latency_tables.counted import COUNTED
+from latency_tables.shipped import find_table
+from latency_tables.table import load_table
 from search_spaces import SearchSpace, get_space
 from search_spaces.common.errors import UserError
 
@@ -71,9 +75,43 @@ def test_a_geometry_is_emulated_once(m4: Firmware, space: SearchSpace, monkeypat
     assert Counter.total(counter, program) == first
 
 
-def test_instructions_are_told_apart_by_their_first_half() -> None:
-    code = bytes.fromhex("00bf2de9f04100f001f87047")  # nop; push.w; bl; bx lr
-    assert _num_instructions(code) == 4
+ENCODED = {
+    "load": "0868 485b 01c9 f0bd 91f80000 d0e90001 bde8f041 0148",  # ldr, ldrh, ldm, pop, ldrb.w, ldrd, pop.w, literal
+    "store": "0860 4852 01c1 f0b5 c0f80000 c0e90001 2de9f041",
+    "multiply": "4843 01fb02f0 21fb0210 81fb0223 50fb01f0",  # mul, mul.w, smlad, smull, smmul
+    "divide": "91fbf2f0 b1fbf2f0",
+    "branch": "fed0 fee7 7047 08b1 00f001f8 00f00080 dfe800f0",  # beq, b, bx, cbz, bl, b.w, tbb
+    "other": "00bf 08bf 4018 bff35f8f eff30080 4ffab1f0 00eb4100",  # nop, it, add, dmb, mrs, sxtb.w, add.w
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_instructions_are_told_apart(name: str) -> None:
+    for code in map(bytes.fromhex, ENCODED[name].split()):
+        assert instruction_classes(code) == tuple(int(name == each) for each in CLASSES), code.hex()
+    together = instruction_classes(bytes.fromhex(ENCODED[name].replace(" ", "")))
+    assert together[CLASSES.index(name)] == sum(together) == len(ENCODED[name].split())
+
+
+def test_an_estimate_is_the_weighted_sum_and_says_what_it_is(m4: Firmware, space: SearchSpace) -> None:
+    table = load_table(find_table("cortex_m4_mobilenet_v3_28"))
+    shipped = table.measured_space()
+    smallest = shipped.decode(shipped.smallest()[None])[0]
+    ones = dict.fromkeys(CLASSES, 1.0)
+    found = estimate(table, smallest, clock_hz=1e6, weights=ones)
+    assert found.cycles == table.cost(shipped).minimum()[0] == sum(found.by_class.values())
+    assert found.ms == found.cycles / 1e3 and "not measured" in found.note
+    usual = estimate(table, smallest, clock_hz=1e6)
+    assert (
+        usual.cycles == found.cycles + found.by_class["load"] + found.by_class["branch"] + 6 * found.by_class["divide"]
+    )
+    (program,) = programs(space, 1)
+    assert emulate(program, m4).instructions == sum(emulate(program, m4).by_class.values())
+    m7 = load_table(find_table("cortex_m7_mobilenet_v3_28"))
+    with pytest.raises(UserError, match="nothing is published of how many cycles a cortex-m7 takes"):
+        estimate(m7, smallest, clock_hz=1e6)
+    with pytest.raises(UserError, match="class of instructions"):
+        estimate(table, smallest, clock_hz=1e6, weights={"loads": 2})
 
 
 def test_an_operator_without_kernels_is_named() -> None:
