@@ -10,9 +10,7 @@ seed modulo 3). The truth is the mean of the two other trainings, of all network
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -22,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from benchmarks.nas_bench_macro import Benchmark, load
+from benchmarks.nas_bench_macro import Benchmark, data_file, load
 from predictors.features import Encoder
 from predictors.fit import fit_records
 from predictors.fit_job import Job
@@ -30,15 +28,11 @@ from predictors.models import MODELS
 from predictors.record_file import Records
 from predictors.settings import PredictorSettings
 from predictors.targets import TARGETS
+from search_spaces.common.files import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 SIZES = (10, 20, 50, 100, 200)
 METRICS = ("tau", "coverage", "coverage_of_truth", "width", "seconds")
-
-
-def data_file() -> Path:
-    folder = Path(os.environ.get("OFA_BENCH_DATA", ROOT.parent / "shared" / "data"))
-    return folder / "nas_bench_macro_cifar10.json"
 
 
 def draw(benchmark: Benchmark, num: int, seed: int) -> tuple[Records, np.ndarray, int]:
@@ -136,8 +130,8 @@ def main(words: Sequence[str] | None = None) -> None:
         for num in map(int, arguments.sizes.split(",")):
             fits += [graded(benchmark, model, num, seed, encodings) for seed in range(arguments.seeds)]
             print(table(summary([f for f in fits if (f["model"], f["num"]) == (model, num)]), "tau"), flush=True)
-        known = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
-        arguments.output.write_text(json.dumps({**known, **summary(fits)}, indent=1) + "\n")
+        known = read_json(arguments.output, "results") if arguments.output.exists() else {}
+        write_json(arguments.output, {**known, **summary(fits)})
     for metric in METRICS:
         print(table(summary(fits), metric))
 

@@ -18,7 +18,6 @@ Writes `benchmarks/results/tabular_search.json`.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.nas_bench_macro import Benchmark, load
+from benchmarks.nas_bench_macro import Benchmark, data_file, load
 from benchmarks.peer.machine import checkout, machine_facts
 from benchmarks.peer.process import ROOT
 from ofa.search.budgets import ResolvedBudget
@@ -203,9 +202,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--markdown", action="store_true", help="search nothing: print what is in --output")
     options = parser.parse_args(words)
     if not options.markdown:
-        data = (
-            Path(os.environ.get("OFA_BENCH_DATA") or ROOT.parent / "shared" / "data") / "nas_bench_macro_cifar10.json"
-        )
+        data = data_file()
         if not data.exists():
             print(f"skipped: no {data}. Set OFA_BENCH_DATA to the folder that holds it", file=sys.stderr)
             return 0

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.nas_bench_macro import Benchmark, load
-from benchmarks.predictors import data_file, draw, graded, summary, table
+from benchmarks.nas_bench_macro import Benchmark, data_file, load
+from benchmarks.predictors import draw, graded, summary, table
 from predictors.features import Encoder
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.nas_bench_macro import Benchmark, load
+from benchmarks.nas_bench_macro import Benchmark, data_file, load
 from benchmarks.tabular_search import Tabular, ceiling, search
-
-DATA = Path(os.environ.get("OFA_BENCH_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> Benchmark:
-    path = DATA / "nas_bench_macro_cifar10.json"
+    path = data_file()
     if not path.exists():
         pytest.skip(f"no {path}: set OFA_BENCH_DATA")
     return load(path)
