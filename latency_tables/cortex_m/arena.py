@@ -1,15 +1,34 @@
-"""Where activations lie: maps that are never alive together share bytes."""
+"""Where activations lie: maps that are never alive together share bytes.
+
+A network is cut into segments: the runs of calls between two moments at which a single map is alive. A segment finds
+its input at one end of the arena; its output lies in the same place, if it may be written over the input, or at the
+other end, and then the next segment is laid out from there, mirrored. So what a segment needs depends on its own
+calls alone, and a network needs exactly what the largest of its segments does: peak memory is the maximum over the
+operators of a network.
+"""
 
 from __future__ import annotations
 
-import math
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from latency_tables.cortex_m.program import Program
+from latency_tables.cortex_m.program import Call, Program
 
 #: kernels read up to 3 bytes behind a map
 _SPARE = 3
 _ALIGNMENT = 16
+#: so many blocks are tried in every order
+_FEW = 6
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Calls `first` to `last` of a program, both included, and the bytes that they need."""
+
+    first: int
+    last: int
+    num_bytes: int
 
 
 @dataclass(frozen=True)
@@ -19,63 +38,149 @@ class Layout:
     offsets: dict[str, int]
     scratch: dict[str, int]
     num_bytes: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def peak(self) -> Segment:
+        """The one that decides how large the arena is."""
+        return max(self.segments, key=lambda segment: segment.num_bytes)
 
 
 @dataclass(frozen=True)
 class _Block:
-    """`size` bytes from step `first` to step `last`, both included."""
+    """`size` bytes from step `first` to step `last`, both included, for the maps `names` or for scratch memory."""
 
-    name: str
-    scratch: bool
+    names: tuple[str, ...]
     size: int
     first: int
     last: int
+    scratch: bool = False
+
+    def meets(self, other: _Block) -> bool:
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Offsets as they are where the input is at the bottom of an arena of `num_bytes`; `output` stays at its top."""
+
+    blocks: tuple[tuple[_Block, int], ...]
+    output: _Block | None
+    num_bytes: int
 
 
 def plan(program: Program) -> Layout:
-    """Largest first, each at the lowest place where nothing that lives at the same time is.
+    """Every segment in the least memory that is found for it.
 
-    An element-wise call writes over its input if nobody needs that any more.
+    A call that may work in place writes over its input if nobody needs that any more.
     """
-    last = {program.input: 0}
-    for step, call in enumerate(program.calls):
-        last.update(dict.fromkeys((*call.inputs, call.output), step))
-    last[program.output] = len(program.calls)
-    made = {call.output for call in program.calls} - {program.input}
-    given = dict.fromkeys(
-        [program.input, *(name for call in program.calls for name in call.inputs if name not in made)]
-    )
-    born, owner = dict.fromkeys(given, -1), {name: name for name in given}
-    blocks: list[_Block] = []
-    for step, call in enumerate(program.calls):
-        born[call.output], owner[call.output] = step, call.output
-        source = call.inputs[0]
-        if call.in_place and last[source] == step and program.size(source) == program.size(call.output):
-            owner[call.output] = owner[source]
-        if call.scratch_bytes:
-            blocks.append(_Block(call.output, True, call.scratch_bytes, step, step))
-    for name in born:
-        if owner[name] == name:
-            end = max(last[other] for other, by in owner.items() if by == name)
-            blocks.append(_Block(name, False, program.size(name) + _SPARE, born[name], end))
+    alive = _alive(program)
+    last = len(program.calls) - 1
+    cuts = [-1, *(step for step in range(last) if alive[step] == {program.calls[step].output}), last]
+    ranges = [(before + 1, after) for before, after in itertools.pairwise(cuts)]
+    placed = [_place(_blocks(program, alive, first, last)) for first, last in ranges]
+    num_bytes = max(part.num_bytes for part in placed)
+    offsets: dict[str, int] = {}
+    scratch: dict[str, int] = {}
+    mirrored = False
+    for part in placed:
+        top = [] if part.output is None else [(part.output, num_bytes - part.output.size)]
+        for block, offset in (*part.blocks, *top):
+            place = num_bytes - offset - block.size if mirrored else offset
+            (scratch if block.scratch else offsets).update(dict.fromkeys(block.names, place))
+        mirrored ^= part.output is not None
+    segments = (Segment(*ends, part.num_bytes) for ends, part in zip(ranges, placed, strict=True))
+    return Layout(offsets, scratch, num_bytes, tuple(segments))
 
-    placed: list[tuple[int, _Block]] = []
-    for block in sorted(blocks, key=lambda block: (-block.size, block.first, block.name)):
-        place = 0
-        for offset, other in sorted(
-            ((o, b) for o, b in placed if b.first <= block.last and block.first <= b.last), key=lambda pair: pair[0]
-        ):
+
+def _alive(program: Program) -> list[set[str]]:
+    """The maps that are needed after each call."""
+    after, alive = {program.output}, []
+    for call in reversed(program.calls):
+        alive.append(set(after))
+        after = (after - {call.output}) | {*call.inputs}
+    return alive[::-1]
+
+
+def _blocks(program: Program, alive: Sequence[set[str]], first: int, last: int) -> tuple[list[_Block], str]:
+    """What the calls `first` to `last` need, the map they begin with before all others, and the map they end with."""
+    calls = program.calls[first : last + 1]
+    made = {call.output for call in calls}
+    begin = calls[0].inputs[0] if first else program.input
+    given = [begin, *(n for call in calls for n in call.inputs if n not in made and n != begin)]
+    ends = calls[-1].output
+    groups: list[list[str]] = [[name] for name in dict.fromkeys(given)]
+    by_name = {name: group for group in groups for name in group}
+    steps: list[_Block] = []
+    for step, call in enumerate(calls, start=first):
+        if call.output not in by_name:
+            group = by_name[call.inputs[0]]
+            if not (_over(program, call, ends, group) and call.inputs[0] not in alive[step]):
+                groups.append(group := [])
+            group.append(call.output)
+            by_name[call.output] = group
+        if call.scratch_bytes:
+            steps.append(_Block((call.output,), _up(call.scratch_bytes), step, step, scratch=True))
+    blocks = []
+    for group in groups:
+        used = [s for s, call in enumerate(calls, start=first) if {*group} & {*call.inputs, call.output}]
+        born = first if group[0] in given else used[0]
+        size = _up(max(program.size(name) for name in group) + _SPARE)
+        blocks.append(_Block(tuple(group), size, born, last if ends in group else used[-1]))
+    return [*blocks, *steps], ends
+
+
+def _over(program: Program, call: Call, ends: str, group: Iterable[str]) -> bool:
+    """Whether the output may lie where the maps of `group` do. What a segment ends with reaches to the arena's end."""
+    size = program.size(call.output)
+    sizes = {program.size(name) for name in group}
+    return call.in_place and (sizes == {size} if call.output == ends else size <= program.size(call.inputs[0]))
+
+
+def _place(found: tuple[list[_Block], str]) -> _Placed:
+    blocks, ends = found
+    start, *others = blocks
+    output = next((block for block in others if ends in block.names and not block.scratch), None)
+    inner = [block for block in others if block is not output]
+    least = max(sum(b.size for b in blocks if b.first <= step <= b.last) for step in _steps(blocks))
+    best: _Placed | None = None
+    for order in _orders(inner):
+        placed = [(start, 0)]
+        for block in order:
+            placed.append((block, _lowest(block, placed)))
+        need = max(offset + block.size for block, offset in placed)
+        if output is not None:
+            need = max(need, output.size, *(o + b.size + output.size for b, o in placed if b.meets(output)), 0)
+        if best is None or need < best.num_bytes:
+            best = _Placed(tuple(placed), output, need)
+        if need == least:
+            break
+    assert best is not None
+    return best
+
+
+def _steps(blocks: Iterable[_Block]) -> set[int]:
+    return {block.first for block in blocks}
+
+
+def _orders(blocks: Sequence[_Block]) -> Iterator[Sequence[_Block]]:
+    """Largest first; then all others, if there are few."""
+    yield sorted(blocks, key=lambda block: -block.size)
+    yield blocks
+    if len(blocks) <= _FEW:
+        yield from itertools.permutations(blocks)
+
+
+def _lowest(block: _Block, placed: Iterable[tuple[_Block, int]]) -> int:
+    """The lowest place where nothing is that lives at the same time."""
+    place = 0
+    for other, offset in sorted(placed, key=lambda pair: pair[1]):
+        if other.meets(block):
             if place + block.size <= offset:
                 break
-            place = max(place, _up(offset + other.size))
-        placed.append((place, block))
-    offsets = {block.name: offset for offset, block in placed if not block.scratch}
-    return Layout(
-        offsets={name: offsets[owner[name]] for name in born},
-        scratch={block.name: offset for offset, block in placed if block.scratch},
-        num_bytes=max(offset + block.size for offset, block in placed),
-    )
+            place = max(place, offset + other.size)
+    return place
 
 
 def _up(number: int) -> int:
-    return math.ceil(number / _ALIGNMENT) * _ALIGNMENT
+    return -(-number // _ALIGNMENT) * _ALIGNMENT

@@ -69,4 +69,32 @@ def test_memory_is_used_again() -> None:
         Lookup(inputs=(f"y{n}",), output=f"y{n + 1}", shape=(8, 8, 4), table=np.zeros(256, np.int8)) for n in range(4)
     ]
     shapes: dict[str, Map] = {f"y{n}": (8, 8, 4) for n in range(5)}
-    assert plan(Program(calls, "y0", "y4", shapes)).num_bytes == 256 + 3
+    assert plan(Program(calls, "y0", "y4", shapes)).num_bytes == 256 + 16  # in place, and 3 bytes to spare, rounded up
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_the_arena_is_the_largest_of_its_segments(draw: st.DataObject) -> None:
+    """A segment planned by itself takes what it takes in the program: peak memory is a maximum over operators."""
+    program = random_program(draw)
+    layout = plan(program)
+    needs = []
+    for segment in layout.segments:
+        calls = program.calls[segment.first : segment.last + 1]
+        begin = calls[0].inputs[0] if segment.first else program.input
+        alone = plan(Program(calls, begin, calls[-1].output, program.shapes))
+        needs.append(alone.num_bytes)
+        assert alone.num_bytes == segment.num_bytes
+    assert layout.num_bytes == max(needs) == layout.peak.num_bytes
+
+
+def test_two_maps_of_a_chain_are_all_there_is() -> None:
+    """Calls that cannot work in place, in a row: each finds its input at one end and writes to the other."""
+    calls, shapes, sides = [], {}, [40, 8, 96, 16, 64]
+    for n, out in enumerate(sides[1:]):
+        weights, biases = np.zeros((out, sides[n]), np.int8), np.zeros(out, np.int64)
+        finish = Finish.of(np.full(out, 0.01), 0, 1e6)
+        ends = {"inputs": (f"y{n}",), "output": f"y{n + 1}"}
+        calls.append(Pointwise(**ends, weights=weights, biases=biases, finish=finish, pixels=16))
+    shapes.update({f"y{n}": (4, 4, channels) for n, channels in enumerate(sides)})
+    assert plan(Program(calls, "y0", "y4", shapes)).num_bytes == 16 * (96 + 16) + 2 * 16
