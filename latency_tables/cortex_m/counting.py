@@ -12,27 +12,31 @@ from latency_tables.cortex_m.compilers import Firmware
 from latency_tables.cortex_m.emulator import emulate
 from latency_tables.cortex_m.lowering import lower
 from latency_tables.cortex_m.program import Call, Map, Program
+from latency_tables.cortex_m.scheduling import schedule
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.operators import Operator
 from search_spaces.plain import build_network, build_operator
 
 
-def operator_program(operator: Operator) -> Program:
-    """The calls of one operator, its weights any. Raises `UserError`, naming it, if a kernel is missing."""
+def operator_program(operator: Operator, *, plan: str = "overwriting") -> Program:
+    """The calls of one operator under a memory plan, its weights any. Raises `UserError`, naming it, if a kernel is
+    missing.
+    """
     with torch.random.fork_rng(devices=[]):
         try:
-            return lower(build_operator(operator), operator.input_shape)
+            return schedule(lower(build_operator(operator), operator.input_shape), plan=plan)
         except UserError as error:
             where = operator.key if error.key is None else f"{operator.key}: {error.key}"
             raise UserError(error.message, key=where, value=error.value, hint=error.hint) from None
 
 
-def network_program(space: SearchSpace, architecture: Architecture) -> Program:
+def network_program(space: SearchSpace, architecture: Architecture, *, plan: str = "overwriting") -> Program:
     """The calls of a whole network, its weights any."""
     with torch.random.fork_rng(devices=[]):
         network = build_network(space, architecture)
-    return lower(network, (space.in_channels, architecture.resolution, architecture.resolution))
+    side = architecture.resolution
+    return schedule(lower(network, (space.in_channels, side, side)), plan=plan)
 
 
 def call_key(call: Call) -> str:

@@ -1,0 +1,24 @@
+"""How a program is carried out: call after call, or several calls as one that needs less memory.
+
+The calls of a program say what is computed; a schedule puts calls of fused kernels in the place of some of them, with
+the same output to the bit. A pass is one file here and one entry in `_PASSES`: it replaces what it knows where the
+planner needs less memory for it, looking at one segment of the plan at a time, so that an operator is scheduled in a
+network as it is alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from latency_tables.cortex_m.program import Program
+from search_spaces.operators.base import check_plan
+
+_PASSES: tuple[Callable[[Program], Program], ...] = ()
+
+
+def schedule(program: Program, *, plan: str = "overwriting") -> Program:
+    """`program` under the memory plan `naive` (as it is) or `overwriting`. Raises `UserError` for another plan."""
+    if check_plan(plan) == "overwriting":
+        for fuse in _PASSES:
+            program = fuse(program)
+    return program
