@@ -134,6 +134,8 @@ class LatencyTable(Settings):
     conditions: Conditions
     later: list[Later] = Field(default_factory=list)
     """What validations that were kept found: intervals then allow for how the device changes from time to time."""
+    contended: list[LatencyTable] = Field(default_factory=list)
+    """The same space on the same device beside busy processes, one table for each number of them: further columns."""
     _file: Path | None = PrivateAttr(default=None)
     """Where it was last saved or read from, for messages."""
 
@@ -144,6 +146,40 @@ class LatencyTable(Settings):
                 what = f"has {len(later.measured_ms)} times, for {self.heldout.num} held-out networks"
                 raise UserError(what, key=f"later.{number}.measured_ms")
         return self
+
+    @model_validator(mode="after")
+    def _columns_of_the_same_device(self) -> LatencyTable:
+        seen = {self.device.contention}
+        for number, column in enumerate(self.contended):
+            key = f"contended.{number}"
+            if column.contended or column.device.contention in seen:
+                raise UserError("columns are of different numbers of busy processes", key=f"{key}.device.contention")
+            seen.add(column.device.contention)
+            alone = column.device.model_copy(update={"contention": self.device.contention})
+            if alone != self.device or column.space.fingerprint != self.space.fingerprint:
+                raise UserError("a column is of the device and the space of its table", key=f"{key}.device")
+        return self
+
+    def column(self, contention: int, *, key: str | None = None) -> LatencyTable:
+        """The table beside so many busy processes. Raises `UserError` if that was not measured."""
+        for column in (self, *self.contended):
+            if column.device.contention == contention:
+                found = column.model_copy()
+                found._file = self._file
+                return found
+        known = ", ".join(str(column.device.contention) for column in (self, *self.contended))
+        hint = f"Known: {known}. Measure it with `ofa measure ... --contention {contention}`"
+        raise UserError(
+            "was not measured beside so many processes", file=self._file, key=key, value=contention, hint=hint
+        )
+
+    def with_column(self, column: LatencyTable) -> LatencyTable:
+        """This table with another column, which takes the place of one beside as many processes."""
+        if column.device.contention == self.device.contention:
+            return column.model_copy(update={"contended": self.contended})
+        others = [other for other in self.contended if other.device.contention != column.device.contention]
+        columns = sorted([*others, column], key=lambda table: table.device.contention)
+        return LatencyTable.model_validate(self.model_copy(update={"contended": columns}).model_dump())
 
     def cost(self, space: SearchSpace) -> CostTable:
         """Predicted latency of every network of `space`, in ms; per slot, with the intercept as a constant.

@@ -22,6 +22,9 @@ def latency(
         str, typer.Argument(metavar="ARCH", help="An architecture: ARCH.json, or `smallest`, or `largest`.")
     ],
     confidence: Annotated[float, typer.Option(help="Of the interval of the whole network.")] = 0.95,
+    contention: Annotated[
+        int | None, typer.Option(min=0, help="Of a table with columns: the one beside so many busy processes.")
+    ] = None,
     clock: Annotated[
         str | None, typer.Option(help="168MHz: with counted instructions, estimate ms. An estimate, not a measurement.")
     ] = None,
@@ -36,10 +39,15 @@ def latency(
     """
     from latency_tables.explain import explain
     from latency_tables.shipped import find_table
-    from latency_tables.table import load_table
+    from latency_tables.table import LatencyTable, load_table
+    from search_spaces.common.errors import UserError
 
     path = find_table(table)
     loaded = load_table(path)
+    if contention is not None:
+        if not isinstance(loaded, LatencyTable):
+            raise UserError("goes with a table that was measured here", file=path, key="--contention", value=contention)
+        loaded = loaded.column(contention, key="--contention")
     found = explain(loaded, architecture, confidence=confidence, file=path)
     guess = _estimate(loaded, found.architecture, clock, weights)
     if json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +28,10 @@ def measure(
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
     in_channels: Annotated[int, typer.Option(min=1, help="Channels of the images (without --config).")] = 3,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads an inference may use.")] = None,
-    contention: Annotated[int | None, typer.Option(min=0, help="Busy background processes beside it.")] = None,
+    contention: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="A further column: beside so many busy background processes. May be repeated."),
+    ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Samples of every operator and network, at most.")] = None,
     precision: Annotated[
         float | None, typer.Option(min=0.0001, help="Enough when a median is certain to this share of it.")
@@ -81,7 +85,12 @@ def measure(
     if device is not None and device in COUNTED:
         from ofa.commands.counted import count
 
-        timing = {"--threads": threads, "--contention": contention, "--rounds": rounds, "--precision": precision}
+        timing = {
+            "--threads": threads,
+            "--contention": contention or None,
+            "--rounds": rounds,
+            "--precision": precision,
+        }
         grading = {"--budget": budget, "--fit-networks": fit_networks, "--holdout": holdout, "--merge": merge or None}
         if output is None:
             raise UserError("a table to write is needed", key="--output", hint="Give -o TABLE.json")
@@ -102,7 +111,6 @@ def measure(
     settings, measured_space = _inputs(space, device, config, num_classes, in_channels)
     wishes = {
         "threads": threads,
-        "contention": contention,
         "rounds": rounds,
         "precision": precision,
         "time_budget_s": budget,
@@ -115,6 +123,8 @@ def measure(
         wishes["max_other_load"] = None
     settings = settings.model_copy(update=wishes)
     if bundle is not None:
+        if contention:
+            raise UserError("a bundle's runner starts no busy processes", key="--contention", value=contention)
         if merge:
             raise UserError("a bundle is no measurement that another could be merged into", key="--merge")
         if output is not None:
@@ -126,9 +136,11 @@ def measure(
         return
     if output is None:
         raise UserError("a table to write is needed", key="--output", hint="Give -o TABLE.json, or --bundle out.zip")
-    from latency_tables.measure import measure_table
+    from latency_tables.columns import measure_columns
 
-    table = measure_table(measured_space, settings, path=output, seed=seed, replace=replace, merge=merge or ())
+    table = measure_columns(
+        measured_space, settings, path=output, beside=contention or (), seed=seed, replace=replace, merge=merge or ()
+    )
     if json:
         emit(summary(table) | {"table": str(output)})
     else:
@@ -136,9 +148,10 @@ def measure(
 
 
 def summary(table: LatencyTable) -> dict[str, Any]:
-    """A table without its entries."""
-    data = table.model_dump(mode="json", exclude={"entries": True, "heldout": {"pairs"}})
-    return data | {"num_operators": len(table.entries)}
+    """A table without its entries, and so are its columns."""
+    data = table.model_dump(mode="json", exclude={"entries": True, "heldout": {"pairs"}, "contended": True})
+    columns = [summary(column) for column in table.contended]
+    return data | {"num_operators": len(table.entries), "contended": columns}
 
 
 def _inputs(
@@ -195,6 +208,14 @@ def print_table(table: LatencyTable, space: SearchSpace, path: Path) -> None:
     with suppress(UserError):  # graded on too few networks
         bounds = interval(*table.graded, 0.95)
         console.print(f"  95 % of networks take {bounds.low:.1%} to {bounds.high:.1%} of what it predicts")
+    for column in table.contended:
+        ratio = statistics.median(
+            entry.median_ms / table.entries[key].median_ms for key, entry in column.entries.items()
+        )
+        console.print(
+            f"  beside {column.device.contention} busy processes operators take {ratio - 1:+.1%} in the median; on "
+            f"{column.heldout.num} random networks: mean error {column.heldout.mape:.1%}"
+        )
     if table.conditions.disturbed and table.settings.max_other_load is not None:
         console.print(f"  {table.conditions.disturbed:.1%} of the samples were disturbed and taken again")
     if table.conditions.disturbed > 0.1 and table.settings.max_other_load is None:

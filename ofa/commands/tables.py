@@ -69,6 +69,10 @@ def _facts(name: str, table: Table) -> dict[str, Any]:
             "created": table.created,
             "num_operators": len(table.entries),
             "error": heldout.model_dump(exclude={"pairs"}),
+            "contended": {
+                str(column.device.contention): column.heldout.model_dump(exclude={"pairs"})
+                for column in table.contended
+            },
             "note": None,
             "licence": None,
         }
@@ -90,6 +94,8 @@ def _print(facts: list[dict[str, Any]]) -> None:
         unit = "" if about["metric"] == about["unit"] else f" in {about['unit']}"
         print(f"{about['name']}: {about['metric']}{unit} of {about['num_operators']} operators of {about['space']}")
         print(f"    space {about['space_fingerprint']}; {_device(about['device'])}")
+        for number, error in about.get("contended", {}).items():
+            print(f"    beside {number} busy processes: {_error(error)}")
         print(f"    {_error(about['error'])}; {about['created'] or about['note']}; licence: {about['licence']}")
 
 

@@ -18,6 +18,9 @@ def validate(
     table: Annotated[Path, typer.Argument(help="A table that `ofa measure` wrote, or a shipped device's name.")],
     rounds: Annotated[int | None, typer.Option(min=1, help="Samples of every network.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    contention: Annotated[
+        int | None, typer.Option(min=0, help="Of a table with columns: the one beside so many busy processes.")
+    ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Add what was measured to the table: its intervals then allow for drift.")
     ] = False,
@@ -51,14 +54,15 @@ def validate(
             what = f"this table of {loaded.device} cannot be validated: its numbers were given, and there is no device "
             what += f"here that could tell the {loaded.metric} again ({loaded.note})"
         raise UserError(what, file=path, hint=hint)
-    result = validate_table(loaded, file=table, rounds=rounds, seed=seed)
+    column = loaded if contention is None else loaded.column(contention, key="--contention")
+    result = validate_table(column, file=table, rounds=rounds, seed=seed)
     if keep:
-        loaded.with_later([pair.measured_ms for pair in result.now.pairs]).save(path)
+        loaded.with_column(column.with_later([pair.measured_ms for pair in result.now.pairs])).save(path)
     if json:
         emit(
             {
                 "table": str(table),
-                "device": loaded.device.model_dump(),
+                "device": column.device.model_dump(),
                 "drift": result.drift,
                 "stored": _statistics(result.stored),
                 "now": _statistics(result.now),

@@ -83,6 +83,12 @@ def device_of(cost: str) -> str | None:
     return cost.partition("@")[2] or None
 
 
+def physical_device(device: str) -> str:
+    """The device that a column of a table is of: `phone` of `phone+2`, which is a phone beside two busy processes."""
+    base, _, busy = device.rpartition("+")
+    return base if base and busy.isdecimal() else device
+
+
 def format_cost(value: float, cost: str) -> str:
     return format_quantity(value, metric_of(cost))
 
@@ -142,6 +148,9 @@ def _full_name(
     if not own:
         known = ", ".join(cost for cost in costs if device_of(cost) is not None)
         raise UserError(f"no table here tells the {metric} of a device", key=key, hint=f"They tell {known}")
+    alone = {physical_device(device) for device in own}
+    if default not in own and len(alone) == 1 and alone <= {*own}:
+        default = alone.pop()  # the others are its columns
     return cost_name(written, own, default=default if default in own else None, key=key)
 
 

@@ -58,12 +58,12 @@ def named_tables(paths: Iterable[Path]) -> dict[str, Table]:
     `latency@phone` and `energy@phone`.
 
     A table of given numbers says which device it is of; the name of any other table's file is its device:
-    `phones/note10.json` is the device `note10`. A path that exists goes before a shipped device's name. Raises
-    `UserError` for two tables of one metric of one device.
+    `phones/note10.json` is the device `note10`, and its column beside two busy processes `note10+2`. A path that
+    exists goes before a shipped device's name. Raises `UserError` for two tables of one metric of one device.
     """
     from latency_tables.listed import ListedTable
     from latency_tables.shipped import find_table
-    from latency_tables.table import load_table
+    from latency_tables.table import LatencyTable, load_table
 
     found: dict[tuple[str, str], tuple[Path, Table]] = {}
     for path in paths:
@@ -77,6 +77,13 @@ def named_tables(paths: Iterable[Path]) -> dict[str, Table]:
                 what = f"two tables of the {metric} of {device!r}, the other is {found[place][0]}"
             raise UserError(what, key="--device", value=str(path))
         found[place] = (file, table)
+        if not isinstance(table, LatencyTable):
+            continue
+        for number in (column.device.contention for column in table.contended):
+            busy = (f"{place[0]}+{number}", table.metric)
+            if busy in found:
+                raise UserError(f"two tables are of {busy[0]!r}", key="--device", value=str(path))
+            found[busy] = (file, table.column(number))
     devices = [device for device, _ in found]
     return {
         device if devices.count(device) == 1 else f"{metric}@{device}": table

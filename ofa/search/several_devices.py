@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ofa.search.budgets import ResolvedBudget, device_of
+from ofa.search.budgets import ResolvedBudget, device_of, physical_device
 from ofa.search.offline.shared_scores import selected
 from search_spaces.common.errors import Infeasible, UserError
 
@@ -75,17 +75,23 @@ def budgets_by_device(budget: ResolvedBudget) -> dict[str, ResolvedBudget]:
     """For every device that a limit of `budget` names, the budget of that name with its limits and everybody's, in the
     order of the limits. Empty where fewer than two are named.
     """
-    devices = list(dict.fromkeys(device for name in budget.limits if (device := device_of(name)) is not None))
+    devices = list(dict.fromkeys(device for name in budget.limits if (device := _device(name)) is not None))
     if len(devices) < 2:
         return {}
     if UNIVERSAL in devices:
         raise UserError("with several devices, this names the network for all of them", key=UNIVERSAL, hint="Rename it")
     found = {}
     for device in devices:
-        limits = {name: limit for name, limit in budget.limits.items() if device_of(name) in (device, None)}
+        limits = {name: limit for name, limit in budget.limits.items() if _device(name) in (device, None)}
         written = {name: text for name, text in budget.written.items() if name in limits}
         found[device] = ResolvedBudget(device, limits, written)
     return found
+
+
+def _device(cost: str) -> str | None:
+    """Columns of one device are one device: its network has to keep the limits of all of them."""
+    device = device_of(cost)
+    return None if device is None else physical_device(device)
 
 
 def budgets_in_run(budget: ResolvedBudget) -> tuple[ResolvedBudget, ...]:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from latency_tables.shipped import find_table
-from latency_tables.table import load_table
-from ofa.search.budgets import ResolvedBudget
+from latency_tables.table import LatencyTable, load_table
+from ofa.search.budgets import ResolvedBudget, parse_max, resolve
 from ofa.search.costs import all_costs, named_tables, run_tables
 from ofa.search.feasibility.feasible import feasible_networks
+from ofa.search.several_devices import budgets_by_device
 from search_spaces import SearchSpace, get_space
 from search_spaces.common.errors import Infeasible, UserError
 from search_spaces.costs import align, combine
@@ -81,3 +82,22 @@ def test_limits_on_a_published_latency_and_others_together(phone_space: SearchSp
 def test_a_table_of_another_space_is_refused() -> None:
     with pytest.raises(UserError, match=r"width_mult: 1\.2 here, 1\.0 there"):
         all_costs(get_space({"name": "ofa_mobilenet_v3"}), named_tables([Path(DEVICE)]))
+
+
+def test_columns_of_a_table_are_costs_of_one_device(tmp_path: Path) -> None:
+    """`latency` is that of the machine at rest, `latency@here+2` that beside two busy processes."""
+    name = "amd_zen3_onnxruntime_mobilenet_v3_28"
+    table = load_table(find_table(name))
+    assert isinstance(table, LatencyTable)
+    slow = {key: entry.model_copy(update={"p90_ms": 9e9, "median_ms": 9e9}) for key, entry in table.entries.items()}
+    device = table.device.model_copy(update={"contention": 2})
+    busy = table.model_copy(update={"entries": slow, "device": device})
+    table.with_column(busy).save(tmp_path / "here.json")
+    space = table.measured_space()
+    costs = all_costs(space, named_tables([tmp_path / "here.json"]))
+    assert {"latency@here", "latency@here+2"} <= {*costs}
+    assert costs["latency@here+2"].minimum()[0] > 1e6 * costs["latency@here"].minimum()[0]
+    limits = parse_max(["latency=5ms", "latency@here+2=9e12ms"])
+    resolved = resolve(limits, costs)
+    assert set(resolved.limits) == {"latency@here", "latency@here+2"}
+    assert budgets_by_device(resolved) == {}  # one network keeps both
