@@ -39,7 +39,7 @@ def _cortex_m(
 def _ethos_u(
     accelerator: str, space: SearchSpace, *, path: Path, seed: int = 0, compiler: str = "zig", replace: bool = False
 ) -> ListedTable:
-    from latency_tables.vela_table import measure_vela
+    from latency_tables.ethos_u.table import measure_vela
 
     return measure_vela(space, accelerator, path=path, seed=seed, replace=replace)
 

@@ -25,7 +25,7 @@ _FORKS.set_forkserver_preload(
         "torchvision.transforms.v2",
         "trainers.training",
         "latency_tables.measure",
-        "latency_tables.onnx_graph",
+        "latency_tables.onnx.graph",
         "predictors.fit",
         "ofa.export.export",
     ]

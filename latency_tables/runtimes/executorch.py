@@ -12,9 +12,9 @@ import torch
 from executorch.extension.pybindings import portable_lib
 from torch import Tensor, fx
 
-from latency_tables.executorch_graph import for_xnnpack
-from latency_tables.executorch_int8 import quantized_pte
-from latency_tables.executorch_program import as_fed, export, to_pte
+from latency_tables.executorch.graph import for_xnnpack
+from latency_tables.executorch.int8 import quantized_pte
+from latency_tables.executorch.program import as_fed, export, to_pte
 from search_spaces.common.errors import UserError
 
 #: by ExecuTorch's number of the type (`ScalarType`)

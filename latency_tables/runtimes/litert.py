@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import fx
 
-from latency_tables.tflite_graph import to_tflite
-from latency_tables.tflite_int8 import quantize
-from latency_tables.tflite_interpreter import LoadedModel
+from latency_tables.tflite.graph import to_tflite
+from latency_tables.tflite.int8 import quantize
+from latency_tables.tflite.interpreter import LoadedModel
 from search_spaces.common.errors import UserError, in_file
 
 #: random inputs that an int8 network is calibrated with where only its speed counts
@@ -52,7 +52,7 @@ class LiteRT:
 
 class LiteRTInt8(LiteRT):
     """Full-integer networks: weights per channel, activations, input and output in int8. The ranges come from random
-    inputs: good for measuring, not for deploying (see `tflite_int8.quantize`).
+    inputs: good for measuring, not for deploying (see `tflite.int8.quantize`).
     """
 
     name = "litert_int8"

@@ -9,8 +9,8 @@ import numpy as np
 import onnxruntime
 from torch import fx
 
-from latency_tables.onnx_graph import to_onnx
-from latency_tables.onnx_int8 import to_onnx_int8
+from latency_tables.onnx.graph import to_onnx
+from latency_tables.onnx.int8 import to_onnx_int8
 from search_spaces.common.errors import UserError
 
 
@@ -53,7 +53,7 @@ class OnnxRuntime:
 
 
 class OnnxRuntimeInt8(OnnxRuntime):
-    """As `OnnxRuntime`, quantised on random input: uint8 activations, uint8 in and out; see `onnx_int8`."""
+    """As `OnnxRuntime`, quantised on random input: uint8 activations, uint8 in and out; see `onnx.int8`."""
 
     name = "onnxruntime_int8"
     precision = "int8"

@@ -84,7 +84,7 @@ def _onnx(runtime: Any, module: fx.GraphModule, shape: tuple[int, ...]) -> Infer
 
 
 def _onnx_int8(runtime: Any, module: fx.GraphModule, shape: tuple[int, ...]) -> Inference:
-    from latency_tables.onnx_int8 import edge_grids
+    from latency_tables.onnx.int8 import edge_grids
     from latency_tables.runtimes.onnxruntime import like_quantized
 
     artifact = runtime.compile(module, shape)

@@ -11,7 +11,7 @@ from torch import fx, nn
 
 pytest.importorskip("ai_edge_litert")
 
-from latency_tables.onnx_graph import to_onnx
+from latency_tables.onnx.graph import to_onnx
 from latency_tables.runtimes import FileRuntime, Portable, get_runtime
 from latency_tables.runtimes.litert import random_inputs
 from search_spaces.common.errors import UserError

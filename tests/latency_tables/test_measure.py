@@ -16,7 +16,7 @@ from latency_tables.items import EMPTY_CALL, network_items, network_key, operato
 from latency_tables.journal import Journal
 from latency_tables.measure import measure_networks, measure_onnx_files, measure_table, this_device
 from latency_tables.networks import choose_networks
-from latency_tables.onnx_graph import to_onnx
+from latency_tables.onnx.graph import to_onnx
 from latency_tables.samples import Sample
 from latency_tables.settings import DeviceSettings
 from latency_tables.table import load_table

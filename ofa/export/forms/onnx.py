@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from latency_tables.onnx_graph import to_onnx
+from latency_tables.onnx.graph import to_onnx
 from ofa.export.forms.base import BATCH, INPUT, OUTPUT, Predict, Source
 from search_spaces.common.errors import UserError, in_file
 from search_spaces.common.files import write_bytes

@@ -98,7 +98,7 @@ def tables_here(tables: Mapping[str, Table]) -> dict[str, AtHand]:
     found: dict[str, AtHand] = {}
     for name, table in tables.items():
         if isinstance(table, ListedTable) and table.metric == "cycles":
-            from latency_tables.vela_table import can_ask
+            from latency_tables.ethos_u.table import can_ask
 
             if can_ask(table):
                 found[name] = table
@@ -232,7 +232,7 @@ def _measure(
     from latency_tables.measure import measure_architectures
 
     if isinstance(table, ListedTable):
-        from latency_tables.vela_table import ask
+        from latency_tables.ethos_u.table import ask
 
         return [Answer(cycles) for cycles in ask(table, space, architectures)]
     return measure_architectures(space, architectures, table.settings)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from latency_tables import vela_table
+from latency_tables.ethos_u import table as vela_table
 from latency_tables.listed import ListedTable
 from latency_tables.samples import Measurement
 from ofa.search.budgets import ResolvedBudget

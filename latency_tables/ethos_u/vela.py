@@ -197,8 +197,8 @@ def vela_version() -> str:
 @cache
 def writer_digest() -> str:
     """Of the code that writes the networks: another one may write others."""
-    here = Path(__file__).parent
-    files = [*sorted(here.glob("tflite_*.py")), here / "folding.py", here / "runtimes" / "litert.py"]
+    tables = Path(__file__).parent.parent
+    files = [*sorted(tables.glob("tflite/*.py")), tables / "folding.py", tables / "runtimes" / "litert.py"]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 

@@ -17,7 +17,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from torch import fx
 
-from latency_tables.onnx_graph import to_onnx
+from latency_tables.onnx.graph import to_onnx
 
 #: largest weight: 2 * 255 * 64 < 2 ** 15
 _LARGEST = 64

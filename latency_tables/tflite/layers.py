@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from latency_tables.tflite_file import TFLiteTensor
-from latency_tables.tflite_values import Value, of_image
+from latency_tables.tflite.file import TFLiteTensor
+from latency_tables.tflite.values import Value, of_image
 
 if TYPE_CHECKING:
-    from latency_tables.tflite_graph import Graph
+    from latency_tables.tflite.graph import Graph
 
 #: numbers of the schema's Padding
 SAME, VALID = 0, 1

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import fx, nn
 
-from latency_tables.tflite_file import TFLiteOperator, TFLiteTensor
-from latency_tables.tflite_values import Value, of_plain
+from latency_tables.tflite.file import TFLiteOperator, TFLiteTensor
+from latency_tables.tflite.values import Value, of_plain
 
 if TYPE_CHECKING:
-    from latency_tables.tflite_graph import Graph
+    from latency_tables.tflite.graph import Graph
 
 #: products of matrices of more axes than this are done with the outer ones joined: runtimes know no more
 _MATMUL_AXES = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from latency_tables.tflite_file import TFLiteTensor
+from latency_tables.tflite.file import TFLiteTensor
 
 Shape = tuple[int, ...]
 

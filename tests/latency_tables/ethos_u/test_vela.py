@@ -12,10 +12,10 @@ import pytest
 pytest.importorskip("ethosu.vela")
 pytest.importorskip("ai_edge_litert")
 
-from latency_tables import vela
+from latency_tables.ethos_u import vela
+from latency_tables.ethos_u.table import ask, can_ask, fit_operators, heldout_errors, vela_table
+from latency_tables.ethos_u.vela import VelaOracle, compile_costs, int8_network
 from latency_tables.table import load_table
-from latency_tables.vela import VelaOracle, compile_costs, int8_network
-from latency_tables.vela_table import ask, can_ask, fit_operators, heldout_errors, vela_table
 from ofa.cli import main
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.common.errors import UserError

@@ -20,7 +20,7 @@ from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 from torch import Tensor, fx
 from torch.export import ExportedProgram, exported_program
 
-from latency_tables.executorch_graph import pools_as_means
+from latency_tables.executorch.graph import pools_as_means
 
 
 def as_fed(x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A network of plain torch modules as a TensorFlow Lite model, written operator by operator.
 
-As `onnx_graph` does it for ONNX: converting through litert-torch takes seconds for the smallest operator. Images lie
+As `onnx.graph` does it for ONNX: converting through litert-torch takes seconds for the smallest operator. Images lie
 channels-last, as phones and microcontrollers want them. Transpositions are followed and not written: each value knows
 how its axes lie, and only an operator that needs them in another order makes a TRANSPOSE.
 Operators: https://ai.google.dev/edge/litert/models/ops_compatibility
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from latency_tables.folding import fold_batch_norm
-from latency_tables.tflite_file import TFLiteModel, TFLiteOperator, TFLiteTensor
-from latency_tables.tflite_layers import LAYERS
-from latency_tables.tflite_tokens import CALLS, JOINS, TOKEN_LEAVES
-from latency_tables.tflite_values import IMAGE, Shape, Value, of_plain
+from latency_tables.tflite.file import TFLiteModel, TFLiteOperator, TFLiteTensor
+from latency_tables.tflite.layers import LAYERS
+from latency_tables.tflite.tokens import CALLS, JOINS, TOKEN_LEAVES
+from latency_tables.tflite.values import IMAGE, Shape, Value, of_plain
 from search_spaces.common.errors import UserError
 
 #: the numbers of the schema's ActivationFunctionType

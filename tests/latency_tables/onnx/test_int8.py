@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import fx, nn
 
-from latency_tables.onnx_graph import to_onnx
-from latency_tables.onnx_int8 import Grid, edge_grids, quantize, to_onnx_int8
+from latency_tables.onnx.graph import to_onnx
+from latency_tables.onnx.int8 import Grid, edge_grids, quantize, to_onnx_int8
 from search_spaces import get_space
 from search_spaces.plain import build_network
 from tests.latency_tables.runtime_calls import settle

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from latency_tables.folding import fold_batch_norm
-from latency_tables.onnx_tokens import CALLS, JOINS, TOKEN_LEAVES, linear_of_tokens
+from latency_tables.onnx.tokens import CALLS, JOINS, TOKEN_LEAVES, linear_of_tokens
 from search_spaces.common.errors import UserError
 
 OPSET = 18

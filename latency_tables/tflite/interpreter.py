@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-from latency_tables.tflite_file import TFLiteModel, is_tflite
+from latency_tables.tflite.file import TFLiteModel, is_tflite
 from search_spaces.common.errors import UserError
 
 

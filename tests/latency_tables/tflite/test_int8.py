@@ -10,10 +10,10 @@ from torch import Tensor, fx, nn
 pytest.importorskip("ai_edge_litert")
 
 from latency_tables.runtimes.litert import random_inputs
-from latency_tables.tflite_file import TFLiteModel
-from latency_tables.tflite_graph import to_tflite
-from latency_tables.tflite_int8 import quantize
-from latency_tables.tflite_interpreter import LoadedModel
+from latency_tables.tflite.file import TFLiteModel
+from latency_tables.tflite.graph import to_tflite
+from latency_tables.tflite.int8 import quantize
+from latency_tables.tflite.interpreter import LoadedModel
 from search_spaces import SearchSpace, get_space
 from search_spaces.common.errors import UserError
 from search_spaces.plain import build_network

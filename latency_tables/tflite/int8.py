@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.tflite_file import Quantization, TFLiteModel, TFLiteOperator, TFLiteTensor
-from latency_tables.tflite_interpreter import value_ranges
+from latency_tables.tflite.file import Quantization, TFLiteModel, TFLiteOperator, TFLiteTensor
+from latency_tables.tflite.interpreter import value_ranges
 from search_spaces.common.errors import UserError
 
 #: tensor -> its least and its greatest value

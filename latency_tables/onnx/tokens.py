@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 if TYPE_CHECKING:
-    from latency_tables.onnx_graph import Graph, Shape
+    from latency_tables.onnx.graph import Graph, Shape
 
 
 def linear_of_tokens(graph: Graph, leaf: nn.Linear, node: fx.Node, x: str) -> str:

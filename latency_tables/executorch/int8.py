@@ -18,8 +18,8 @@ from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
 from torch import Tensor, fx
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from latency_tables.executorch_graph import for_xnnpack
-from latency_tables.executorch_program import as_fed, export, to_pte
+from latency_tables.executorch.graph import for_xnnpack
+from latency_tables.executorch.program import as_fed, export, to_pte
 
 _QUANTIZE = torch.ops.quantized_decomposed.quantize_per_tensor.default
 _DEQUANTIZE = torch.ops.quantized_decomposed.dequantize_per_tensor.default

@@ -18,10 +18,10 @@ pytest.importorskip("executorch", reason="the extra 'executorch' is not installe
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import to_edge_transform_and_lower
 
-from latency_tables import executorch_program
-from latency_tables.executorch_graph import for_xnnpack
-from latency_tables.executorch_int8 import Grid, quantized_pte
-from latency_tables.executorch_program import as_fed, export, to_pte
+from latency_tables.executorch import program as executorch_program
+from latency_tables.executorch.graph import for_xnnpack
+from latency_tables.executorch.int8 import Grid, quantized_pte
+from latency_tables.executorch.program import as_fed, export, to_pte
 from latency_tables.runtimes import executorch
 
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.correction import kendall_tau
+from latency_tables.ethos_u.vela import ACCELERATORS, VelaCosts, VelaOracle, vela_version, writer_digest
 from latency_tables.identity import SpaceIdentity
 from latency_tables.listed import CheckedNetwork, ListedTable, WholeNetworks
 from latency_tables.networks import choose_networks
 from latency_tables.published import Source
 from latency_tables.table import load_table
-from latency_tables.vela import ACCELERATORS, VelaCosts, VelaOracle, vela_version, writer_digest
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 

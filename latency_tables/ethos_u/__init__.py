@@ -1,0 +1,1 @@
+"""Arm's Ethos-U NPUs, through their compiler."""

@@ -1,0 +1,1 @@
+"""Networks lowered for ExecuTorch."""

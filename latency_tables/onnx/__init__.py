@@ -1,0 +1,1 @@
+"""Networks as ONNX graphs, written directly: for measuring and for export."""

@@ -1,0 +1,1 @@
+"""Networks as TFLite flatbuffers, written directly: for LiteRT, Ethos-U and TensorFlow Lite Micro."""
