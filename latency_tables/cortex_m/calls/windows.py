@@ -32,6 +32,11 @@ class Window:
         return self.out_height * self.out_width
 
     @property
+    def shrinks(self) -> bool:
+        """Whether the output is no higher and no wider than the input."""
+        return self.out_height <= self.height and self.out_width <= self.width
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         return (self.height, self.width, self.kernel, self.stride, self.pad, self.out_height, self.out_width)
 

@@ -1,27 +1,6 @@
 /* Dense convolutions: the windows of two output pixels are laid out as rows, which a matrix is multiplied with. */
+#include "copy.h"
 #include "dense.h"
-
-static inline void copy(int8_t *to, const int8_t *from, int32_t count) {
-    for (; count >= 4; count -= 4) {
-        ((struct word *)to)->value = load_word(from);
-        to += 4;
-        from += 4;
-    }
-    for (; count > 0; count--) {
-        *to++ = *from++;
-    }
-}
-
-static inline void fill(int8_t *to, int32_t value, int32_t count) {
-    uint32_t four = (uint8_t)value * 0x01010101u;
-    for (; count >= 4; count -= 4) {
-        ((struct word *)to)->value = four;
-        to += 4;
-    }
-    for (; count > 0; count--) {
-        *to++ = (int8_t)value;
-    }
-}
 
 /* the window of the output pixel (row, column); beyond the edges it holds the real value 0 */
 static inline void gather(const struct convolution *call, int32_t row, int32_t column, int8_t *window) {

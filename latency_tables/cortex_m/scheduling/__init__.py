@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from latency_tables.cortex_m.program import Program
+from latency_tables.cortex_m.scheduling.inverted_residual import fuse_inverted_residuals, overwrite_depthwise
 from search_spaces.operators.base import check_plan
 
-_PASSES: tuple[Callable[[Program], Program], ...] = ()
+_PASSES: tuple[Callable[[Program], Program], ...] = (fuse_inverted_residuals, overwrite_depthwise)
 
 
 def schedule(program: Program, *, plan: str = "overwriting") -> Program:
