@@ -17,7 +17,7 @@ from latency_tables.cortex_m.counting import Counter, network_program
 from latency_tables.cortex_m.footprint import flash
 from latency_tables.cortex_m.program import Program
 from latency_tables.cortex_m.scheduling import schedule
-from latency_tables.cortex_m.scheduling.inverted_residual import overwrite_depthwise
+from latency_tables.cortex_m.scheduling.overwriting import overwrite_depthwise
 from search_spaces import get_space
 
 #: operators that are listed by what they need

@@ -1,6 +1,6 @@
 """What each kernel is called with, and what it computes: one class a kernel, one file a source file in C."""
 
-from latency_tables.cortex_m.calls.dense import Convolution, Pointwise
+from latency_tables.cortex_m.calls.dense import Convolution, OverwritingConvolution, OverwritingPointwise, Pointwise
 from latency_tables.cortex_m.calls.depthwise import Depthwise, OverwritingDepthwise
 from latency_tables.cortex_m.calls.elementwise import Add, AddConstant, Lookup, Scale
 from latency_tables.cortex_m.calls.inverted_residual import InvertedBottleneck, InvertedResidual
@@ -20,7 +20,9 @@ __all__ = [
     "LayerNorm",
     "Lookup",
     "MaxPool",
+    "OverwritingConvolution",
     "OverwritingDepthwise",
+    "OverwritingPointwise",
     "Pointwise",
     "Scale",
 ]

@@ -45,6 +45,21 @@ class Window:
         return [self.height, self.width, channels, *self.sizes[2:]]
 
 
+def window_leads(window: Window, in_bytes: int, out_bytes: int) -> tuple[int, int]:
+    """See `Call.leads`: of a kernel that writes two pixels of `out_bytes` at a time, from the last on or from the first
+    on, and reads the pixels of `in_bytes` of the rows under their windows.
+    """
+    behind = before = 0
+    row_bytes, most = window.width * in_bytes, window.out_pixels
+    for row in range(window.out_height):
+        top = row * window.stride - window.pad
+        first, last = row * window.out_width, (row + 1) * window.out_width - 1
+        read = min(window.height, top + window.kernel) * row_bytes
+        behind = max(behind, read - max(0, first - 1) * out_bytes)
+        before = max(before, min(most, last + 2) * out_bytes - max(0, top) * row_bytes)
+    return behind, before
+
+
 def gathered(x: Bytes, window: Window, *, fill: int) -> Ints:
     """(kernel * kernel, out_height, out_width, channels): the pixel at each place of each window, `fill` outside."""
     far_y = (window.out_height - 1) * window.stride + window.kernel - window.pad - window.height

@@ -2,9 +2,10 @@
 #include "copy.h"
 #include "dense.h"
 
-/* the window of the output pixel (row, column); beyond the edges it holds the real value 0 */
-static inline void gather(const struct convolution *call, int32_t row, int32_t column, int8_t *window) {
+/* the window of an output pixel; beyond the edges it holds the real value 0 */
+static inline void gather(const struct convolution *call, int32_t pixel, int8_t *window) {
     int32_t in = call->in, kernel = call->kernel, bytes = kernel * in;
+    int32_t row = pixel / call->out_width, column = pixel - row * call->out_width;
     int32_t top = row * call->stride - call->pad, first = column * call->stride - call->pad;
     int32_t from = first < 0 ? -first : 0;
     int32_t to = call->width - first < kernel ? call->width - first : kernel;
@@ -22,25 +23,23 @@ static inline void gather(const struct convolution *call, int32_t row, int32_t c
     }
 }
 
+/* Backwards where y is behind x: either may reach into the other as far as `Call.leads` says. */
 void ofa_convolution(const void *arguments) {
     const struct convolution *call = arguments;
     const struct finish how = call->finish;
-    int8_t *y = call->y, *second = call->scratch + 4 * call->words;
-    int32_t row = 0, column = 0, width = call->out_width, out = call->out, left = width * call->out_height;
-    for (; left > 0; left -= 2) {
-        gather(call, row, column, call->scratch);
-        if (++column == width) {
-            column = 0, row++;
-        }
-        if (left == 1) {
-            one_row(call->scratch, y, call->weights, call->words, out, call->channels, &how);
-            return;
-        }
-        gather(call, row, column, second);
-        if (++column == width) {
-            column = 0, row++;
-        }
-        two_rows(call->scratch, second, y, call->weights, call->words, out, call->channels, &how);
-        y += 2 * out;
+    int8_t small[OFA_SMALL_WINDOWS], *window = call->scratch ? call->scratch : small;
+    int8_t *second = window + 4 * call->words;
+    int32_t out = call->out, pixels = call->out_width * call->out_height;
+    int32_t back = is_behind(call->y, call->x), pixel = back * (pixels - 2), step = 2 - 4 * back;
+    for (int32_t left = pixels; left > 1; left -= 2) {
+        gather(call, pixel, window);
+        gather(call, pixel + 1, second);
+        two_rows(window, second, call->y + pixel * out, call->weights, call->words, out, call->channels, &how);
+        pixel += step;
+    }
+    if (pixels & 1) {
+        pixel = (1 - back) * (pixels - 1);
+        gather(call, pixel, window);
+        one_row(window, call->y + pixel * out, call->weights, call->words, out, call->channels, &how);
     }
 }

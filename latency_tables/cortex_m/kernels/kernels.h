@@ -36,8 +36,12 @@ struct pointwise {
     struct finish finish;
 };
 
+/* bytes of windows for which there is room on the stack */
+#define OFA_SMALL_WINDOWS 160
+
 /* dense convolutions; weights as above with the inputs of a window (row, column, channel) for inputs.
- * `scratch` holds two windows, 8 * `words` bytes. */
+ * `scratch` holds two windows, 8 * `words` bytes; null if that is no more than OFA_SMALL_WINDOWS. */
+
 struct convolution {
     const int8_t *x;
     int8_t *y;

@@ -1,4 +1,4 @@
-"""Inverted residuals row by row, and depthwise convolutions that overwrite their input.
+"""Inverted residuals row by row.
 
 A block is [1x1 convolution ->] depthwise convolution -> 1x1 convolution [-> sum with the block's input], its maps read
 by nobody else. The first 1x1 convolution belongs to it only if it has more outputs than inputs: else it is the end of
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from latency_tables.cortex_m.arena import plan
 from latency_tables.cortex_m.calls import (
@@ -17,14 +17,14 @@ from latency_tables.cortex_m.calls import (
     Depthwise,
     InvertedBottleneck,
     InvertedResidual,
-    OverwritingDepthwise,
     Pointwise,
 )
 from latency_tables.cortex_m.program import Call, Program
+from latency_tables.cortex_m.scheduling.overwriting import overwrite_convolutions, overwrite_depthwise
 
 
 def fuse_inverted_residuals(program: Program) -> Program:
-    """Blocks become one call each where that needs less memory than overwriting the input of their depthwise one."""
+    """Blocks become one call each where that needs less memory than convolutions that overwrite their input."""
     readers = Counter(name for call in program.calls for name in call.inputs) + Counter([program.output])
     calls: list[Call] = []
     rest = list(program.calls)
@@ -34,32 +34,13 @@ def fuse_inverted_residuals(program: Program) -> Program:
         if block and readers[x := block[0].inputs[0]] == sum(x in call.inputs for call in block):
             part = replace(program, calls=block, input=x, output=block[-1].output)
             fused = replace(part, calls=[_fused(block)])
-            if plan(fused).num_bytes < min(plan(part).num_bytes, plan(overwrite_depthwise(part)).num_bytes):
+            if plan(fused).num_bytes < plan(overwrite_convolutions(overwrite_depthwise(part))).num_bytes:
                 calls += fused.calls
             else:
                 calls += block
         else:
             calls += rest[:number]
         del rest[:number]
-    return replace(program, calls=calls)
-
-
-def overwrite_depthwise(program: Program) -> Program:
-    """Depthwise convolutions overwrite their input where their segment needs less memory for it."""
-    calls = list(program.calls)
-    for segment in plan(program).segments:
-        needed = segment.num_bytes
-        for step in range(segment.first, segment.last + 1):
-            call = calls[step]
-            if type(call) is Depthwise and call.window.shrinks:
-                calls[step] = OverwritingDepthwise(**{field.name: getattr(call, field.name) for field in fields(call)})
-                part = calls[segment.first : segment.last + 1]
-                begin = part[0].inputs[0] if segment.first else program.input
-                now = plan(replace(program, calls=part, input=begin, output=part[-1].output)).num_bytes
-                if now < needed:
-                    needed = now
-                else:
-                    calls[step] = call
     return replace(program, calls=calls)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,15 @@ from latency_tables.cortex_m.calls import (
     LayerNorm,
     Lookup,
     MaxPool,
+    OverwritingConvolution,
     OverwritingDepthwise,
+    OverwritingPointwise,
     Pointwise,
     Scale,
 )
 from latency_tables.cortex_m.calls.windows import Window
 from latency_tables.cortex_m.compilers import KERNELS, Firmware
+from latency_tables.cortex_m.counting import Counter
 from latency_tables.cortex_m.emulator import emulate
 from latency_tables.cortex_m.program import Call, Map, Program
 from latency_tables.cortex_m.quantization import Affine, Bytes, Finish
@@ -258,11 +262,11 @@ def test_a_depthwise_convolution_overwrites_its_input(firmware: Firmware, draw: 
         call, (before, after) = depthwise(draw, rng, sizes)
         assert isinstance(call, Depthwise)
         assume(call.window.shrinks)
-        values = {name: getattr(call, name) for name in ("weights", "biases", "window", "zero", "finish")}
+        values = {field.name: getattr(call, field.name) for field in fields(call)} | {"inputs": ("x",), "output": "d"}
         ends = {name: any_affine(rng) for name in ("before", "after")}
         calls: list[Call] = [
             GlobalAverage(inputs=("x",), output="gates", shape=before, **ends),
-            OverwritingDepthwise(inputs=("x",), output="d", **values),
+            OverwritingDepthwise(**values),
             Scale(inputs=("d", "gates"), output="y", shape=after, gate=any_affine(rng, 0.003, 0.005), **ends),
         ]
         shapes: dict[str, Map] = {"x": before, "gates": (1, 1, before[2]), "d": after, "y": after}
@@ -274,6 +278,31 @@ def test_a_depthwise_convolution_overwrites_its_input(firmware: Firmware, draw: 
         np.testing.assert_array_equal(done.output, program.reference(x))
         counts.add(done.instructions)
     assert len(counts) == 1
+
+
+@pytest.mark.parametrize("kind", [OverwritingPointwise, OverwritingConvolution])
+@settings(max_examples=25, deadline=None)
+@given(draw=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_a_convolution_overwrites_what_it_has_read(
+    kind: type[Call], firmware: Firmware, draw: st.DataObject, seed: int
+) -> None:
+    """Backwards, where it begins a network, and forwards behind another: as near as the plan has them, and alike."""
+    rng, sizes = np.random.default_rng(seed), {}
+    case = pointwise if kind is OverwritingPointwise else convolution
+    plain, (before, after) = case(draw, rng, sizes)
+    call = kind(**{field.name: getattr(plain, field.name) for field in fields(plain)} | {"inputs": ("m",)})
+    pixels = before[0] * before[1]
+    first, _ = pointwise(draw, rng, {"pixels": pixels, "i": 1, "o": before[2], "table": False})
+    first = OverwritingPointwise(**{field.name: getattr(first, field.name) for field in fields(first)} | {"output": "m"})
+    shapes: dict[str, Map] = {"x": (*before[:2], 1), "m": before, "y": after}
+    counts = []
+    for calls, begin, end in (([first], "x", "m"), ([call], "m", "y"), ([first, call], "x", "y")):
+        program = Program(calls, begin, end, shapes)
+        x = any_bytes(rng, *shapes[begin])
+        done = emulate(program, firmware, x)
+        np.testing.assert_array_equal(done.output, program.reference(x))
+        counts.append(done.instructions)
+    assert counts[2] == counts[0] + counts[1] - Counter(firmware).around
 
 
 def test_a_constant_term_is_added(m4: Firmware) -> None:
