@@ -1,6 +1,6 @@
 /* Depthwise convolutions: four channels at a time, over the part of the window that is inside the image. */
 #include "copy.h"
-#include "four_channels.h"
+#include "four_outputs.h"
 #include "parts.h"
 
 #if OFA_DSP
@@ -53,10 +53,10 @@ static inline int32_t taken_off(int32_t zero) { return (int32_t)((uint32_t)(-zer
 
 #else
 
-static inline void taps(const int32_t unrolled, const int8_t *x, const int8_t **w, int32_t number, int32_t count,
-    int32_t zero, int32_t sums[4]) {
+static inline __attribute__((always_inline)) void taps(const int32_t unrolled, const int8_t *x, const int8_t **w,
+    int32_t number, int32_t count, int32_t zero, int32_t sums[4]) {
     const int8_t *b = *w;
-    (void)unrolled;
+    number = unrolled ? unrolled : number;
     do {
         sums[0] += (x[0] - zero) * b[0];
         sums[1] += (x[1] - zero) * b[1];

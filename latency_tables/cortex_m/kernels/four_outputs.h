@@ -1,10 +1,14 @@
-/* Accumulators of four neighbouring channels, and their way to int8. */
-#ifndef OFA_FOUR_CHANNELS_H
-#define OFA_FOUR_CHANNELS_H
+/* Four accumulators on their way to int8 at once. */
+#ifndef OFA_FOUR_OUTPUTS_H
+#define OFA_FOUR_OUTPUTS_H
 
 #include "arithmetic.h"
 
 #if OFA_DSP
+
+struct __attribute__((packed, may_alias)) half {
+    uint16_t value;
+};
 
 /* as `struct finish`, with the ends of the range in all four bytes */
 struct finish_four {
@@ -55,11 +59,11 @@ static inline uint32_t smaller_bytes(uint32_t a, uint32_t b) {
     return smaller;
 }
 
-/* the first `number` of four outputs to y */
-static inline __attribute__((always_inline)) void finish_four(const int32_t sums[4], const struct channel *channel, const struct finish_four *how,
-    int8_t *y, int32_t number) {
-    uint32_t low = two_bytes(finished_byte(sums[0], channel, how), finished_byte(sums[1], channel + 1, how));
-    uint32_t high = two_bytes(finished_byte(sums[2], channel + 2, how), finished_byte(sums[3], channel + 3, how));
+static inline __attribute__((always_inline)) uint32_t finished_word(const int32_t sums[4], const struct channel *first,
+    const struct channel *second, const struct channel *third, const struct channel *fourth,
+    const struct finish_four *how) {
+    uint32_t low = two_bytes(finished_byte(sums[0], first, how), finished_byte(sums[1], second, how));
+    uint32_t high = two_bytes(finished_byte(sums[2], third, how), finished_byte(sums[3], fourth, how));
     uint32_t four = smaller_bytes(larger_bytes(two_halves(low, high), how->low), how->high);
     if (how->table) {
         const int8_t *table = how->table;
@@ -68,6 +72,13 @@ static inline __attribute__((always_inline)) void finish_four(const int32_t sums
         high = two_bytes((uint32_t)table[four >> 16 & 0xff], (uint32_t)table[four >> 24]);
         four = two_halves(low, high);
     }
+    return four;
+}
+
+/* of a pixel, four channels: the first `number` of them to y */
+static inline __attribute__((always_inline)) void finish_four(const int32_t sums[4], const struct channel *channel,
+    const struct finish_four *how, int8_t *y, int32_t number) {
+    uint32_t four = finished_word(sums, channel, channel + 1, channel + 2, channel + 3, how);
     if (number > 3) {
         ((struct word *)y)->value = four;
         return;
@@ -76,6 +87,19 @@ static inline __attribute__((always_inline)) void finish_four(const int32_t sums
         *y++ = (int8_t)four;
         four >>= 8;
     }
+}
+
+/* of two pixels, two channels: the first `number` of them to y and to z */
+static inline __attribute__((always_inline)) void finish_two_by_two(const int32_t sums[4],
+    const struct channel *channel, const struct finish_four *how, int8_t *y, int8_t *z, int32_t number) {
+    uint32_t four = finished_word(sums, channel, channel + 1, channel, channel + 1, how);
+    if (number > 1) {
+        ((struct half *)y)->value = (uint16_t)four;
+        ((struct half *)z)->value = (uint16_t)(four >> 16);
+        return;
+    }
+    *y = (int8_t)four;
+    *z = (int8_t)(four >> 16);
 }
 
 #else
@@ -100,6 +124,16 @@ static inline void finish_four(const int32_t sums[4], const struct channel *chan
     }
     if (number > 3) {
         y[3] = finish(sums[3], &channel[3], &how->each);
+    }
+}
+
+static inline void finish_two_by_two(const int32_t sums[4], const struct channel *channel,
+    const struct finish_four *how, int8_t *y, int8_t *z, int32_t number) {
+    y[0] = finish(sums[0], &channel[0], &how->each);
+    z[0] = finish(sums[2], &channel[0], &how->each);
+    if (number > 1) {
+        y[1] = finish(sums[1], &channel[1], &how->each);
+        z[1] = finish(sums[3], &channel[1], &how->each);
     }
 }
 
