@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 
 from latency_tables.cortex_m.arena import Segment, plan
+from latency_tables.cortex_m.calls import Depthwise, InPlaceDepthwise
 from latency_tables.cortex_m.compilers import build_firmware
 from latency_tables.cortex_m.cores import get_core
 from latency_tables.cortex_m.counting import Counter, network_program
 from latency_tables.cortex_m.footprint import flash
 from latency_tables.cortex_m.program import Program
 from latency_tables.cortex_m.scheduling import schedule
-from latency_tables.cortex_m.scheduling.overwriting import overwrite_depthwise
+from latency_tables.cortex_m.scheduling.inverted_residual import fuse_inverted_residuals
+from latency_tables.cortex_m.scheduling.overwriting import overwrite_inputs
 from search_spaces import get_space
 
 #: operators that are listed by what they need
@@ -44,8 +46,10 @@ def main() -> None:
     counter = Counter(build_firmware(get_core(arguments.core), arguments.compiler))
     schedules = {
         "naive": naive,
-        "depthwise convolutions in place": overwrite_depthwise(naive),
-        "all of the plan `overwriting`": schedule(naive),
+        "depthwise convolutions in place": overwrite_inputs(naive, {Depthwise: (InPlaceDepthwise,)}),
+        "all convolutions over their inputs": overwrite_inputs(naive),
+        "inverted residuals row by row": fuse_inverted_residuals(naive),
+        "both: `overwriting`": schedule(naive),
     }
     print(f"{naive.macs / 1e6:.1f} M MACs, {flash(naive) / 1e3:.0f} kB of flash\n")
     print(f"| schedule | SRAM, KiB | million instructions, {arguments.core} | set by |\n|---|---|---|---|")

@@ -2,10 +2,10 @@
 
 A network is cut into segments: the runs of calls between two moments at which a single map is alive. A segment finds
 its input at one end of the arena; its output lies in the same place, if it may be written over the input, or at the
-other end, and then the next segment is laid out from there, mirrored. Where both ends are closer than the two maps are
-large, the output is written over what was read of the input, if the segment is one call that can (`Call.leads`). So what a segment needs depends on its own
-calls alone, and a network needs exactly what the largest of its segments does: peak memory is the maximum over the
-operators of a network.
+other end, and then the next segment is laid out from there, mirrored. A segment of one call may write its output over
+what it has read of the input, if the call can (`Call.leads`): then the two ends are so close that the maps meet. So
+what a segment needs depends on its own calls alone, and a network needs exactly what the largest of its segments does:
+peak memory is the maximum over the operators of a network.
 """
 
 from __future__ import annotations

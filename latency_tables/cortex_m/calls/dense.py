@@ -73,7 +73,7 @@ class OverwritingPointwise(Pointwise):
     @property
     def leads(self) -> tuple[int, int]:
         out, inputs = self.weights.shape
-        return window_leads(Window(self.pixels, 1, 1, 1, 0, self.pixels, 1), inputs, out)
+        return window_leads(Window(self.pixels, 1, 1, 1, 0, self.pixels, 1), inputs, out, across=1)
 
 
 #: bytes of windows that lie on the stack, `OFA_SMALL_WINDOWS` of the kernels
@@ -127,4 +127,4 @@ class OverwritingConvolution(Convolution):
 
     @property
     def leads(self) -> tuple[int, int]:
-        return window_leads(self.window, self.weights.shape[3], len(self.weights))
+        return window_leads(self.window, self.weights.shape[3], len(self.weights), across=1)

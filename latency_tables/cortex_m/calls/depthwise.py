@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.cortex_m.calls.windows import Window, gathered
+from latency_tables.cortex_m.calls.windows import Window, gathered, window_leads
 from latency_tables.cortex_m.program import Call, Word
 from latency_tables.cortex_m.quantization import Bytes, Finish, Ints
 from search_spaces.common.errors import UserError
@@ -74,7 +74,16 @@ class Depthwise(Call):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OverwritingDepthwise(Depthwise):
-    """One whose output may be written over its input, whose rows are kept in scratch memory while windows read them.
+    """One whose output may be written over the rows that it has read of its input."""
+
+    @property
+    def leads(self) -> tuple[int, int]:
+        return window_leads(self.window, len(self.weights), len(self.weights), across=0)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class InPlaceDepthwise(Depthwise):
+    """One whose output may lie where its input does, whose rows are kept in scratch memory while windows read them.
 
     The output must be no higher and no wider than the input.
     """

@@ -45,9 +45,10 @@ class Window:
         return [self.height, self.width, channels, *self.sizes[2:]]
 
 
-def window_leads(window: Window, in_bytes: int, out_bytes: int) -> tuple[int, int]:
-    """See `Call.leads`: of a kernel that writes two pixels of `out_bytes` at a time, from the last on or from the first
-    on, and reads the pixels of `in_bytes` of the rows under their windows.
+def window_leads(window: Window, in_bytes: int, out_bytes: int, *, across: int) -> tuple[int, int]:
+    """See `Call.leads`: of a kernel that writes pixels of `out_bytes`, from the last on or from the first on, and reads
+    all pixels of `in_bytes` in the rows under their windows. What is written at once is the pixels of a row and
+    `across` of those before or behind it.
     """
     behind = before = 0
     row_bytes, most = window.width * in_bytes, window.out_pixels
@@ -55,8 +56,8 @@ def window_leads(window: Window, in_bytes: int, out_bytes: int) -> tuple[int, in
         top = row * window.stride - window.pad
         first, last = row * window.out_width, (row + 1) * window.out_width - 1
         read = min(window.height, top + window.kernel) * row_bytes
-        behind = max(behind, read - max(0, first - 1) * out_bytes)
-        before = max(before, min(most, last + 2) * out_bytes - max(0, top) * row_bytes)
+        behind = max(behind, read - max(0, first - across) * out_bytes)
+        before = max(before, min(most, last + 1 + across) * out_bytes - max(0, top) * row_bytes)
     return behind, before
 
 

@@ -125,15 +125,16 @@ void ofa_depthwise_part(
     }
 }
 
-/* Where outputs are written over inputs (`kept` > 0), an input's row is kept in scratch memory as long as a window
- * reads it: before a row of outputs, all rows that it reaches into have been put there. */
+/* Backwards where y is behind x: either may reach into the other as far as `Call.leads` says. In place (`kept` > 0), an
+ * input's row is kept in scratch memory as long as a window reads it: before a row of outputs, all rows that it reaches
+ * into have been put there. */
 void ofa_depthwise(const void *arguments) {
     const struct depthwise *call = arguments;
     const int8_t *rows[OFA_MOST_ROWS];
     int32_t kernel = call->kernel, height = call->height, kept = call->kept, saved = 0;
     int32_t row_bytes = call->width * call->count, out_bytes = call->out_width * call->count;
-    int8_t *y = call->y;
-    for (int32_t row = 0; row < call->out_height; row++) {
+    int32_t back = kept ? 0 : is_behind(call->y, call->x), row = back * (call->out_height - 1);
+    for (int32_t left = call->out_height; left > 0; left--) {
         int32_t top = row * call->stride - call->pad;
         int32_t from = top < 0 ? -top : 0, to = height - top < kernel ? height - top : kernel;
         if (kept) {
@@ -146,7 +147,7 @@ void ofa_depthwise(const void *arguments) {
             int32_t place = top + i;
             rows[i] = place < saved ? call->scratch + place % kept * row_bytes : call->x + place * row_bytes;
         }
-        ofa_depthwise_part(call, rows, from, to, y);
-        y += out_bytes;
+        ofa_depthwise_part(call, rows, from, to, call->y + row * out_bytes);
+        row += 1 - 2 * back;
     }
 }

@@ -57,8 +57,8 @@ struct convolution {
 #define OFA_MOST_ROWS 16
 
 /* depthwise convolutions; `weights` are padded with zeros to a multiple of 4 channels: for every 4 channels, for every
- * place of the window, one of each. Reads up to 3 bytes behind x. The output may be written over the input, if the
- * output is no larger and `scratch` holds `kept` rows of the input (none if 0). */
+ * place of the window, one of each. Reads up to 3 bytes behind x. y may be x, if the output is no larger and `scratch`
+ * holds `kept` rows of the input (none if 0). */
 struct depthwise {
     const int8_t *x;
     int8_t *y;

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from latency_tables.cortex_m.arena import plan
 from latency_tables.cortex_m.calls import (
@@ -20,7 +21,7 @@ from latency_tables.cortex_m.calls import (
     Pointwise,
 )
 from latency_tables.cortex_m.program import Call, Program
-from latency_tables.cortex_m.scheduling.overwriting import overwrite_convolutions, overwrite_depthwise
+from latency_tables.cortex_m.scheduling.overwriting import overwrite_inputs
 
 
 def fuse_inverted_residuals(program: Program) -> Program:
@@ -34,7 +35,7 @@ def fuse_inverted_residuals(program: Program) -> Program:
         if block and readers[x := block[0].inputs[0]] == sum(x in call.inputs for call in block):
             part = replace(program, calls=block, input=x, output=block[-1].output)
             fused = replace(part, calls=[_fused(block)])
-            if plan(fused).num_bytes < plan(overwrite_convolutions(overwrite_depthwise(part))).num_bytes:
+            if plan(fused).num_bytes < plan(overwrite_inputs(part)).num_bytes:
                 calls += fused.calls
             else:
                 calls += block
@@ -71,9 +72,9 @@ def _fused(block: Sequence[Call]) -> Call:
     expand, depthwise, project, *_ = block if isinstance(block[0], Pointwise) else (None, *block)
     assert expand is None or isinstance(expand, Pointwise)
     assert isinstance(depthwise, Depthwise) and isinstance(project, Pointwise)
-    parts = {"expand": expand, "depthwise": depthwise, "project": project}
+    ends: dict[str, Any] = {"inputs": (x,), "output": last.output}
     if not isinstance(last, Add):
-        return InvertedBottleneck(inputs=(x,), output=last.output, **parts)
+        return InvertedBottleneck(**ends, expand=expand, depthwise=depthwise, project=project)
     if last.inputs[0] != x:  # the order of terms is no matter
         last = replace(last, inputs=last.inputs[::-1], first=last.second, second=last.first)
-    return InvertedResidual(inputs=(x,), output=last.output, **parts, add=last)
+    return InvertedResidual(**ends, expand=expand, depthwise=depthwise, project=project, add=last)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 from latency_tables.cortex_m.arena import plan
 from latency_tables.cortex_m.calls import (
     Convolution,
     Depthwise,
+    InPlaceDepthwise,
     OverwritingConvolution,
     OverwritingDepthwise,
     OverwritingPointwise,
@@ -15,31 +17,31 @@ from latency_tables.cortex_m.calls import (
 )
 from latency_tables.cortex_m.program import Call, Program
 
-
-def overwrite_depthwise(program: Program) -> Program:
-    """Depthwise convolutions, row by row: rows that are still read are kept in scratch memory."""
-    return _overwrite(program, {Depthwise: OverwritingDepthwise})
-
-
-def overwrite_convolutions(program: Program) -> Program:
-    """Dense ones and those of 1x1, if their output can follow the reading of the input at a distance."""
-    return _overwrite(program, {Pointwise: OverwritingPointwise, Convolution: OverwritingConvolution})
+#: forms of a call, that of fewer instructions first
+_FORMS: Mapping[type[Call], Sequence[type[Call]]] = {
+    Pointwise: (OverwritingPointwise,),
+    Convolution: (OverwritingConvolution,),
+    Depthwise: (OverwritingDepthwise, InPlaceDepthwise),
+}
 
 
-def _overwrite(program: Program, kinds: dict[type[Call], type[Call]]) -> Program:
+def overwrite_inputs(program: Program, forms: Mapping[type[Call], Sequence[type[Call]]] = _FORMS) -> Program:
+    """Calls alone in their segment write their output over what they have read, from the other end of the arena on;
+    depthwise convolutions among others work in place, with the rows that are still read in scratch memory.
+    """
     calls = list(program.calls)
     for segment in plan(program).segments:
         needed = segment.num_bytes
         for step in range(segment.first, segment.last + 1):
-            call = calls[step]
-            if type(call) not in kinds or isinstance(call, Depthwise) and not call.window.shrinks:
-                continue
-            calls[step] = kinds[type(call)](**{field.name: getattr(call, field.name) for field in fields(call)})
-            part = calls[segment.first : segment.last + 1]
-            begin = part[0].inputs[0] if segment.first else program.input
-            now = plan(replace(program, calls=part, input=begin, output=part[-1].output)).num_bytes
-            if now < needed:
-                needed = now
-            else:
-                calls[step] = call
+            best = call = calls[step]
+            for form in forms.get(type(call), ()):
+                if form is InPlaceDepthwise and not (isinstance(call, Depthwise) and call.window.shrinks):
+                    continue
+                calls[step] = form(**{field.name: getattr(call, field.name) for field in fields(call)})
+                part = calls[segment.first : segment.last + 1]
+                begin = part[0].inputs[0] if segment.first else program.input
+                now = plan(replace(program, calls=part, input=begin, output=part[-1].output)).num_bytes
+                if now < needed:
+                    needed, best = now, calls[step]
+            calls[step] = best
     return replace(program, calls=calls)

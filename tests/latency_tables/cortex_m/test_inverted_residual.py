@@ -87,7 +87,7 @@ def test_where_gates_need_all_pixels_the_depthwise_convolution_overwrites() -> N
     space = get_space({"name": "mobilenet_v3_digits", "kernel": [3]}, num_classes=10, in_channels=1)
     (architecture,) = space.decode(space.largest()[None])
     naive, program = (network_program(space, architecture, plan=name) for name in ("naive", "overwriting"))
-    assert "OverwritingDepthwise" in kernels(program) and "OverwritingDepthwise" not in kernels(naive)
+    assert "InPlaceDepthwise" in kernels(program) and "InPlaceDepthwise" not in kernels(naive)
     assert peak_memory(program) < peak_memory(naive)
 
 
@@ -110,7 +110,11 @@ def test_a_map_that_others_read_stays() -> None:
         def __init__(self, expanded: bool) -> None:
             super().__init__()
             self.expanded = expanded
-            self.one, self.two, self.three = nn.Conv2d(8, 32, 1), nn.Conv2d(32, 32, 3, 1, 1, groups=32), nn.Conv2d(32, 8, 1)
+            self.one, self.two, self.three = (
+                nn.Conv2d(8, 32, 1),
+                nn.Conv2d(32, 32, 3, 1, 1, groups=32),
+                nn.Conv2d(32, 8, 1),
+            )
 
         def forward(self, x: Tensor) -> Tensor:
             y = self.one(x)
@@ -137,5 +141,5 @@ def test_the_naive_plan_leaves_calls_alone(space: SearchSpace) -> None:
     assert not {*kernels(network_program(space, architecture, plan="naive"))} & {
         "InvertedResidual",
         "InvertedBottleneck",
-        "OverwritingDepthwise",
+        "InPlaceDepthwise",
     }

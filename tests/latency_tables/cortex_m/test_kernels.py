@@ -20,6 +20,7 @@ from latency_tables.cortex_m.calls import (
     Convolution,
     Depthwise,
     GlobalAverage,
+    InPlaceDepthwise,
     InvertedBottleneck,
     InvertedResidual,
     LayerNorm,
@@ -266,7 +267,7 @@ def test_a_depthwise_convolution_overwrites_its_input(firmware: Firmware, draw: 
         ends = {name: any_affine(rng) for name in ("before", "after")}
         calls: list[Call] = [
             GlobalAverage(inputs=("x",), output="gates", shape=before, **ends),
-            OverwritingDepthwise(**values),
+            InPlaceDepthwise(**values),
             Scale(inputs=("d", "gates"), output="y", shape=after, gate=any_affine(rng, 0.003, 0.005), **ends),
         ]
         shapes: dict[str, Map] = {"x": before, "gates": (1, 1, before[2]), "d": after, "y": after}
@@ -280,7 +281,7 @@ def test_a_depthwise_convolution_overwrites_its_input(firmware: Firmware, draw: 
     assert len(counts) == 1
 
 
-@pytest.mark.parametrize("kind", [OverwritingPointwise, OverwritingConvolution])
+@pytest.mark.parametrize("kind", [OverwritingPointwise, OverwritingConvolution, OverwritingDepthwise])
 @settings(max_examples=25, deadline=None)
 @given(draw=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_a_convolution_overwrites_what_it_has_read(
@@ -288,12 +289,13 @@ def test_a_convolution_overwrites_what_it_has_read(
 ) -> None:
     """Backwards, where it begins a network, and forwards behind another: as near as the plan has them, and alike."""
     rng, sizes = np.random.default_rng(seed), {}
-    case = pointwise if kind is OverwritingPointwise else convolution
-    plain, (before, after) = case(draw, rng, sizes)
+    plain, (before, after) = CASES[kind.kernel](draw, rng, sizes)
     call = kind(**{field.name: getattr(plain, field.name) for field in fields(plain)} | {"inputs": ("m",)})
     pixels = before[0] * before[1]
     first, _ = pointwise(draw, rng, {"pixels": pixels, "i": 1, "o": before[2], "table": False})
-    first = OverwritingPointwise(**{field.name: getattr(first, field.name) for field in fields(first)} | {"output": "m"})
+    first = OverwritingPointwise(
+        **{field.name: getattr(first, field.name) for field in fields(first)} | {"output": "m"}
+    )
     shapes: dict[str, Map] = {"x": (*before[:2], 1), "m": before, "y": after}
     counts = []
     for calls, begin, end in (([first], "x", "m"), ([call], "m", "y"), ([first, call], "x", "y")):
