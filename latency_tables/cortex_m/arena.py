@@ -2,9 +2,10 @@
 
 A network is cut into segments: the runs of calls between two moments at which a single map is alive. A segment finds
 its input at one end of the arena; its output lies in the same place, if it may be written over the input, or at the
-other end, and then the next segment is laid out from there, mirrored. So what a segment needs depends on its own
-calls alone, and a network needs exactly what the largest of its segments does: peak memory is the maximum over the
-operators of a network.
+other end, and then the next segment is laid out from there, mirrored. A segment of one call may write its output over
+what it has read of the input, if the call can (`Call.leads`): then the two ends are so close that the maps meet. So
+what a segment needs depends on its own calls alone, and a network needs exactly what the largest of its segments does:
+peak memory is the maximum over the operators of a network.
 """
 
 from __future__ import annotations
@@ -78,7 +79,10 @@ def plan(program: Program) -> Layout:
     last = len(program.calls) - 1
     cuts = [-1, *(step for step in range(last) if alive[step] == {program.calls[step].output}), last]
     ranges = [(before + 1, after) for before, after in itertools.pairwise(cuts)]
-    placed = [_place(_blocks(program, alive, first, last)) for first, last in ranges]
+    placed = [
+        _place(_blocks(program, alive, first, last), program.calls[first].leads if first == last else None)
+        for first, last in ranges
+    ]
     num_bytes = max(part.num_bytes for part in placed)
     offsets: dict[str, int] = {}
     scratch: dict[str, int] = {}
@@ -137,10 +141,14 @@ def _over(program: Program, call: Call, ends: str, group: Iterable[str]) -> bool
     return call.in_place and (sizes == {size} if call.output == ends else size <= program.size(call.inputs[0]))
 
 
-def _place(found: tuple[list[_Block], str]) -> _Placed:
+def _place(found: tuple[list[_Block], str], leads: tuple[int, int] | None) -> _Placed:
     blocks, ends = found
     start, *others = blocks
     output = next((block for block in others if ends in block.names and not block.scratch), None)
+    if leads is not None and output is not None and len(blocks) == 2:
+        behind, before = leads
+        need = max(start.size, output.size, _up(behind) + output.size, _up(before) + start.size)
+        return _Placed(((start, 0),), output, min(need, start.size + output.size))
     inner = [block for block in others if block is not output]
     least = max(sum(b.size for b in blocks if b.first <= step <= b.last) for step in _steps(blocks))
     best: _Placed | None = None

@@ -36,6 +36,7 @@ KERNELS = (
     "lookup",
     "layer_norm",
     "attention",
+    "inverted_residual",
 )
 
 _FLAGS = ("-std=c11", "-O2", "-g0", "-ffreestanding", "-fno-builtin", "-fomit-frame-pointer", "-Wall", "-Wextra")

@@ -44,6 +44,13 @@ class Call(ABC):
     def scratch_bytes(self) -> int:
         return 0
 
+    @property
+    def leads(self) -> tuple[int, int] | None:
+        """How many bytes the output has to begin behind the input, and the input behind the output, where either is
+        written over the other from that side; None if neither may be.
+        """
+        return None
+
     @abstractmethod
     def constants(self) -> Mapping[str, NDArray[np.integer]]:
         """What lies in flash, by name, laid out as the kernel reads it."""

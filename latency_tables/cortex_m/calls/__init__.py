@@ -1,8 +1,9 @@
 """What each kernel is called with, and what it computes: one class a kernel, one file a source file in C."""
 
-from latency_tables.cortex_m.calls.dense import Convolution, Pointwise
-from latency_tables.cortex_m.calls.depthwise import Depthwise
+from latency_tables.cortex_m.calls.dense import Convolution, OverwritingConvolution, OverwritingPointwise, Pointwise
+from latency_tables.cortex_m.calls.depthwise import Depthwise, InPlaceDepthwise, OverwritingDepthwise
 from latency_tables.cortex_m.calls.elementwise import Add, AddConstant, Lookup, Scale
+from latency_tables.cortex_m.calls.inverted_residual import InvertedBottleneck, InvertedResidual
 from latency_tables.cortex_m.calls.pooling import AveragePool, GlobalAverage, MaxPool
 from latency_tables.cortex_m.calls.tokens import Attention, LayerNorm
 
@@ -14,9 +15,15 @@ __all__ = [
     "Convolution",
     "Depthwise",
     "GlobalAverage",
+    "InPlaceDepthwise",
+    "InvertedBottleneck",
+    "InvertedResidual",
     "LayerNorm",
     "Lookup",
     "MaxPool",
+    "OverwritingConvolution",
+    "OverwritingDepthwise",
+    "OverwritingPointwise",
     "Pointwise",
     "Scale",
 ]

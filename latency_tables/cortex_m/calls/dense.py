@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.cortex_m.calls.windows import Window, gathered
+from latency_tables.cortex_m.calls.windows import Window, gathered, window_leads
 from latency_tables.cortex_m.program import Call, Word
 from latency_tables.cortex_m.quantization import Bytes, Finish, Ints
 
@@ -67,6 +67,20 @@ class Pointwise(_Dense):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class OverwritingPointwise(Pointwise):
+    """One whose output may be written over what it has read of its input."""
+
+    @property
+    def leads(self) -> tuple[int, int]:
+        out, inputs = self.weights.shape
+        return window_leads(Window(self.pixels, 1, 1, 1, 0, self.pixels, 1), inputs, out, across=1)
+
+
+#: bytes of windows that lie on the stack, `OFA_SMALL_WINDOWS` of the kernels
+_SMALL_WINDOWS = 160
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Convolution(_Dense):
     """`weights` (O, kernel, kernel, I)."""
 
@@ -86,7 +100,7 @@ class Convolution(_Dense):
 
     @property
     def scratch_bytes(self) -> int:
-        return 8 * self._words
+        return 0 if 8 * self._words <= _SMALL_WINDOWS else 8 * self._words
 
     @property
     def _words(self) -> int:
@@ -98,9 +112,19 @@ class Convolution(_Dense):
     def arguments(self) -> list[Word]:
         out, inputs = self.weights.shape[0], self.weights.shape[3]
         sizes = [*self.window.words(inputs), self._words, out, self.zero]
-        return ["x", "y", "scratch", "weights", "channels", *sizes, *self.finish.words]
+        scratch = "scratch" if self.scratch_bytes else "null"
+        return ["x", "y", scratch, "weights", "channels", *sizes, *self.finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
         taps = gathered(inputs[0], self.window, fill=self.zero)
         sums = np.einsum("tyxi,oti->yxo", taps, self.weights.reshape(len(self.weights), len(taps), -1).astype(np.int64))
         return self.finish(sums + self.biases)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OverwritingConvolution(Convolution):
+    """One whose output may be written over what it has read of its input."""
+
+    @property
+    def leads(self) -> tuple[int, int]:
+        return window_leads(self.window, self.weights.shape[3], len(self.weights), across=1)

@@ -32,12 +32,33 @@ class Window:
         return self.out_height * self.out_width
 
     @property
+    def shrinks(self) -> bool:
+        """Whether the output is no higher and no wider than the input."""
+        return self.out_height <= self.height and self.out_width <= self.width
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         return (self.height, self.width, self.kernel, self.stride, self.pad, self.out_height, self.out_width)
 
     def words(self, channels: int) -> list[int]:
         """As the kernels' structs have them."""
         return [self.height, self.width, channels, *self.sizes[2:]]
+
+
+def window_leads(window: Window, in_bytes: int, out_bytes: int, *, across: int) -> tuple[int, int]:
+    """See `Call.leads`: of a kernel that writes pixels of `out_bytes`, from the last on or from the first on, and reads
+    all pixels of `in_bytes` in the rows under their windows. What is written at once is the pixels of a row and
+    `across` of those before or behind it.
+    """
+    behind = before = 0
+    row_bytes, most = window.width * in_bytes, window.out_pixels
+    for row in range(window.out_height):
+        top = row * window.stride - window.pad
+        first, last = row * window.out_width, (row + 1) * window.out_width - 1
+        read = min(window.height, top + window.kernel) * row_bytes
+        behind = max(behind, read - max(0, first - across) * out_bytes)
+        before = max(before, min(most, last + 1 + across) * out_bytes - max(0, top) * row_bytes)
+    return behind, before
 
 
 def gathered(x: Bytes, window: Window, *, fill: int) -> Ints:

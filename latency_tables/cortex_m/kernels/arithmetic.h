@@ -10,6 +10,9 @@ struct __attribute__((packed, may_alias)) word {
 
 static inline uint32_t load_word(const int8_t *from) { return ((const struct word *)from)->value; }
 
+/* 1 or 0 */
+static inline int32_t is_behind(const int8_t *a, const int8_t *b) { return (uintptr_t)a > (uintptr_t)b; }
+
 static inline int32_t clamp(int32_t value, int32_t low, int32_t high) {
     value = value < low ? low : value;
     return value > high ? high : value;

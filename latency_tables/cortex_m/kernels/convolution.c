@@ -1,31 +1,11 @@
 /* Dense convolutions: the windows of two output pixels are laid out as rows, which a matrix is multiplied with. */
+#include "copy.h"
 #include "dense.h"
 
-static inline void copy(int8_t *to, const int8_t *from, int32_t count) {
-    for (; count >= 4; count -= 4) {
-        ((struct word *)to)->value = load_word(from);
-        to += 4;
-        from += 4;
-    }
-    for (; count > 0; count--) {
-        *to++ = *from++;
-    }
-}
-
-static inline void fill(int8_t *to, int32_t value, int32_t count) {
-    uint32_t four = (uint8_t)value * 0x01010101u;
-    for (; count >= 4; count -= 4) {
-        ((struct word *)to)->value = four;
-        to += 4;
-    }
-    for (; count > 0; count--) {
-        *to++ = (int8_t)value;
-    }
-}
-
-/* the window of the output pixel (row, column); beyond the edges it holds the real value 0 */
-static inline void gather(const struct convolution *call, int32_t row, int32_t column, int8_t *window) {
+/* the window of an output pixel; beyond the edges it holds the real value 0 */
+static inline void gather(const struct convolution *call, int32_t pixel, int8_t *window) {
     int32_t in = call->in, kernel = call->kernel, bytes = kernel * in;
+    int32_t row = pixel / call->out_width, column = pixel - row * call->out_width;
     int32_t top = row * call->stride - call->pad, first = column * call->stride - call->pad;
     int32_t from = first < 0 ? -first : 0;
     int32_t to = call->width - first < kernel ? call->width - first : kernel;
@@ -43,25 +23,23 @@ static inline void gather(const struct convolution *call, int32_t row, int32_t c
     }
 }
 
+/* Backwards where y is behind x: either may reach into the other as far as `Call.leads` says. */
 void ofa_convolution(const void *arguments) {
     const struct convolution *call = arguments;
     const struct finish how = call->finish;
-    int8_t *y = call->y, *second = call->scratch + 4 * call->words;
-    int32_t row = 0, column = 0, width = call->out_width, out = call->out, left = width * call->out_height;
-    for (; left > 0; left -= 2) {
-        gather(call, row, column, call->scratch);
-        if (++column == width) {
-            column = 0, row++;
-        }
-        if (left == 1) {
-            one_row(call->scratch, y, call->weights, call->words, out, call->channels, &how);
-            return;
-        }
-        gather(call, row, column, second);
-        if (++column == width) {
-            column = 0, row++;
-        }
-        two_rows(call->scratch, second, y, call->weights, call->words, out, call->channels, &how);
-        y += 2 * out;
+    int8_t small[OFA_SMALL_WINDOWS], *window = call->scratch ? call->scratch : small;
+    int8_t *second = window + 4 * call->words;
+    int32_t out = call->out, pixels = call->out_width * call->out_height;
+    int32_t back = is_behind(call->y, call->x), pixel = back * (pixels - 2), step = 2 - 4 * back;
+    for (int32_t left = pixels; left > 1; left -= 2) {
+        gather(call, pixel, window);
+        gather(call, pixel + 1, second);
+        two_rows(window, second, call->y + pixel * out, call->weights, call->words, out, call->channels, &how);
+        pixel += step;
+    }
+    if (pixels & 1) {
+        pixel = (1 - back) * (pixels - 1);
+        gather(call, pixel, window);
+        one_row(window, call->y + pixel * out, call->weights, call->words, out, call->channels, &how);
     }
 }

@@ -2,7 +2,7 @@
 #ifndef OFA_DENSE_H
 #define OFA_DENSE_H
 
-#include "arithmetic.h"
+#include "four_outputs.h"
 
 #if OFA_DSP
 
@@ -101,16 +101,12 @@ static inline void block_of_one(const int8_t *x, const int8_t *w, int32_t words,
 /* `out` outputs of x0 to y, and as many of x1 behind them */
 static inline void two_rows(const int8_t *x0, const int8_t *x1, int8_t *y, const int8_t *weights, int32_t words,
     int32_t out, const struct channel *channel, const struct finish *how) {
+    const struct finish_four four = for_four(how);
     int32_t left = out;
     for (; left > 0; left -= 2) {
         int32_t sums[4] = {channel[0].bias, channel[1].bias, channel[0].bias, channel[1].bias};
         block_of_two(x0, x1, weights, words, sums);
-        y[0] = finish(sums[0], &channel[0], how);
-        y[out] = finish(sums[2], &channel[0], how);
-        if (left > 1) {
-            y[1] = finish(sums[1], &channel[1], how);
-            y[out + 1] = finish(sums[3], &channel[1], how);
-        }
+        finish_two_by_two(sums, channel, &four, y, y + out, left);
         y += 2;
         channel += 2;
         weights += 8 * words;

@@ -1,16 +1,20 @@
 /* What is done number by number. Output may overwrite an input. */
 #include "arithmetic.h"
+#include "parts.h"
 
-void ofa_add(const void *arguments) {
-    const struct add *call = arguments;
-    const int8_t *first = call->first, *second = call->second, *table = call->table;
-    int8_t *y = call->y;
+void ofa_add_part(const struct add *call, const int8_t *first, const int8_t *second, int8_t *y, int32_t count) {
+    const int8_t *table = call->table;
     int32_t p = call->first_multiplier, q = call->second_multiplier, offset = call->offset, shift = call->shift;
     int32_t low = call->low, high = call->high;
-    for (int32_t left = call->count; left > 0; left--) {
+    for (; count > 0; count--) {
         int32_t value = clamp((*first++ * p + *second++ * q + offset) >> shift, low, high);
         *y++ = table ? table[value + 128] : (int8_t)value;
     }
+}
+
+void ofa_add(const void *arguments) {
+    const struct add *call = arguments;
+    ofa_add_part(call, call->first, call->second, call->y, call->count);
 }
 
 void ofa_scale(const void *arguments) {

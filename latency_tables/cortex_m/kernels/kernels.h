@@ -36,8 +36,12 @@ struct pointwise {
     struct finish finish;
 };
 
+/* bytes of windows for which there is room on the stack */
+#define OFA_SMALL_WINDOWS 160
+
 /* dense convolutions; weights as above with the inputs of a window (row, column, channel) for inputs.
- * `scratch` holds two windows, 8 * `words` bytes. */
+ * `scratch` holds two windows, 8 * `words` bytes; null if that is no more than OFA_SMALL_WINDOWS. */
+
 struct convolution {
     const int8_t *x;
     int8_t *y;
@@ -49,15 +53,20 @@ struct convolution {
     struct finish finish;
 };
 
+/* a depthwise window has at most so many rows */
+#define OFA_MOST_ROWS 16
+
 /* depthwise convolutions; `weights` are padded with zeros to a multiple of 4 channels: for every 4 channels, for every
- * place of the window, one of each. Reads up to 3 bytes behind x. */
+ * place of the window, one of each. Reads up to 3 bytes behind x. y may be x, if the output is no larger and `scratch`
+ * holds `kept` rows of the input (none if 0). */
 struct depthwise {
     const int8_t *x;
     int8_t *y;
+    int8_t *scratch;
     const int8_t *weights;
     const struct channel *channels;
     int32_t height, width, count, kernel, stride, pad, out_height, out_width;
-    int32_t zero;
+    int32_t kept, zero;
     struct finish finish;
 };
 
@@ -142,6 +151,22 @@ struct attention {
     struct finish finish;
 };
 
+/* 1x1 convolution (none if it has no pixels), depthwise convolution, 1x1 convolution, sum with x (none if its count is
+ * 0), whose own addresses of maps and memory are not looked at. `scratch` holds `ring` rows of the depthwise
+ * convolution's input, a row of its output and, with a sum, a row of y, and 3 bytes more; `ring` is as many as a window
+ * reads, or 0 if the depthwise convolution reads x itself. The output may be written over the input where there is a
+ * sum. */
+struct inverted_residual {
+    const int8_t *x;
+    int8_t *y;
+    int8_t *scratch;
+    int32_t ring;
+    struct pointwise expand;
+    struct depthwise depthwise;
+    struct pointwise project;
+    struct add add;
+};
+
 struct step {
     void (*kernel)(const void *arguments);
     const void *arguments;
@@ -158,6 +183,7 @@ void ofa_scale(const void *arguments);
 void ofa_lookup(const void *arguments);
 void ofa_layer_norm(const void *arguments);
 void ofa_attention(const void *arguments);
+void ofa_inverted_residual(const void *arguments);
 
 /* one inference */
 void ofa_run(const struct step *steps, int32_t count);

@@ -36,4 +36,5 @@ __attribute__((section(".kernels"), used)) void (*const ofa_kernels[])(const voi
     ofa_lookup,
     ofa_layer_norm,
     ofa_attention,
+    ofa_inverted_residual,
 };

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from latency_tables.cortex_m.program import Program
+from latency_tables.cortex_m.scheduling.inverted_residual import fuse_inverted_residuals
+from latency_tables.cortex_m.scheduling.overwriting import overwrite_inputs
 from search_spaces.operators.base import check_plan
 
-_PASSES: tuple[Callable[[Program], Program], ...] = ()
+_PASSES: tuple[Callable[[Program], Program], ...] = (fuse_inverted_residuals, overwrite_inputs)
 
 
 def schedule(program: Program, *, plan: str = "overwriting") -> Program:

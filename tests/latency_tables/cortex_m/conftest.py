@@ -18,10 +18,17 @@ for package in ("unicorn", "ziglang", "elftools"):
     pytest.importorskip(package)
 
 
-@pytest.fixture(scope="session", params=["cortex-m3", "cortex-m4"])
+_OTHERS = [("cortex-m3", "gcc"), ("cortex-m7", "gcc"), ("cortex-m7", "zig"), ("cortex-m33", "zig")]
+_MACHINES = [("cortex-m3", "zig"), ("cortex-m4", "zig"), *(pytest.param(m, marks=pytest.mark.slow) for m in _OTHERS)]
+
+
+@pytest.fixture(scope="session", params=_MACHINES, ids="-".join)
 def firmware(request: pytest.FixtureRequest) -> Firmware:
     """Without and with the DSP instructions."""
-    return build_firmware(get_core(request.param))
+    core, compiler = request.param
+    if compiler == "gcc" and shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    return build_firmware(get_core(core), compiler)
 
 
 @pytest.fixture(scope="session")

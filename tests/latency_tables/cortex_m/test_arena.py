@@ -1,4 +1,4 @@
-"""Maps that live at the same time never share a byte, unless one is written over its own input."""
+"""Maps that live at the same time never share a byte, unless one is written over what was read of its own input."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latency_tables.cortex_m.arena import plan
-from latency_tables.cortex_m.calls import Add, GlobalAverage, Lookup, Pointwise
+from latency_tables.cortex_m.calls import Add, GlobalAverage, Lookup, OverwritingPointwise, Pointwise
 from latency_tables.cortex_m.program import Call, Map, Program
 from latency_tables.cortex_m.quantization import Affine, Finish
 
@@ -16,12 +16,14 @@ AFFINE = Affine(0.1, 0)
 
 def random_program(draw: st.DataObject) -> Program:
     """Some calls, each of inputs that any call before it has made."""
-    shapes: dict[str, Map] = {"x": (2, 2, draw.draw(st.integers(1, 40)))}
+    shapes: dict[str, Map] = {
+        "x": (*draw.draw(st.sampled_from([(2, 2), (3, 3), (1, 7)])), draw.draw(st.integers(1, 40)))
+    }
     calls: list[Call] = []
     for number in range(draw.draw(st.integers(1, 12))):
         source, name = draw.draw(st.sampled_from(list(shapes))), f"y{number}"
         height, width, channels = shape = shapes[source]
-        kind = draw.draw(st.sampled_from(["lookup", "add", "pointwise", "mean"]))
+        kind = draw.draw(st.sampled_from(["lookup", "add", "pointwise", "overwriting", "mean"]))
         if kind == "lookup":
             calls.append(Lookup(inputs=(source,), output=name, shape=shape, table=np.zeros(256, np.int8)))
         elif kind == "add":
@@ -36,10 +38,22 @@ def random_program(draw: st.DataObject) -> Program:
             weights, biases = np.zeros((out, channels), np.int8), np.zeros(out, np.int64)
             finish = Finish.of(np.full(out, 0.01), 0, 1e6)
             ends = {"inputs": (source,), "output": name}
-            calls.append(Pointwise(**ends, weights=weights, biases=biases, finish=finish, pixels=height * width))
+            which = OverwritingPointwise if kind == "overwriting" else Pointwise
+            calls.append(which(**ends, weights=weights, biases=biases, finish=finish, pixels=height * width))
             shape = (height, width, out)
         shapes[name] = shape
     return Program(calls, "x", calls[-1].output, shapes)
+
+
+def two_pixels_at_a_time(call: OverwritingPointwise, bytes_of: np.ndarray, offsets: dict[str, int]) -> None:
+    """As the kernel goes: from the last pixels on where the output is behind the input. What is read is there yet."""
+    (source,), pixels = call.inputs, call.pixels
+    x, y, (out, inputs) = offsets[source], offsets[call.output], call.weights.shape
+    forwards = [(first, min(first + 2, pixels)) for first in range(0, pixels, 2)]
+    backwards = [(first, first + 2) for first in range(pixels - 2, -1, -2)] + [(0, 1)] * (pixels % 2)
+    for first, last in backwards if y > x else forwards:
+        assert set(bytes_of[x + first * inputs : x + last * inputs]) == {source}
+        bytes_of[y + first * out : y + last * out] = call.output
 
 
 @settings(max_examples=100, deadline=None)
@@ -57,6 +71,9 @@ def test_nothing_is_overwritten_that_is_read_later(draw: st.DataObject) -> None:
     for call in program.calls:
         for source in call.inputs:
             assert set(bytes_of[place(source)]) == {source}
+        if isinstance(call, OverwritingPointwise):
+            two_pixels_at_a_time(call, bytes_of, layout.offsets)
+            continue
         if not call.in_place:
             assert all(set(bytes_of[place(call.output)]).isdisjoint({source}) for source in call.inputs)
         bytes_of[place(call.output)] = call.output
@@ -98,3 +115,15 @@ def test_two_maps_of_a_chain_are_all_there_is() -> None:
         calls.append(Pointwise(**ends, weights=weights, biases=biases, finish=finish, pixels=16))
     shapes.update({f"y{n}": (4, 4, channels) for n, channels in enumerate(sides)})
     assert plan(Program(calls, "y0", "y4", shapes)).num_bytes == 16 * (96 + 16) + 2 * 16
+
+
+def test_an_output_follows_its_input_at_a_distance() -> None:
+    """Two pixels of the smaller map are all that is needed besides the larger one, whichever is which."""
+    for inputs, out in ((40, 8), (8, 40), (24, 24)):
+        weights, biases = np.zeros((out, inputs), np.int8), np.zeros(out, np.int64)
+        ends = {"inputs": ("x",), "output": "y", "finish": Finish.of(np.full(out, 0.01), 0, 1e6)}
+        call = OverwritingPointwise(**ends, weights=weights, biases=biases, pixels=64)
+        needed = plan(Program([call], "x", "y", {"x": (8, 8, inputs), "y": (8, 8, out)})).num_bytes
+        assert (
+            64 * max(inputs, out) + 2 * min(inputs, out) <= needed <= 64 * max(inputs, out) + 2 * min(inputs, out) + 32
+        )

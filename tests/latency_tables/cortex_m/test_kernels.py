@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from latency_tables.cortex_m.arena import plan
 from latency_tables.cortex_m.calls import (
     Add,
     AddConstant,
@@ -18,14 +20,21 @@ from latency_tables.cortex_m.calls import (
     Convolution,
     Depthwise,
     GlobalAverage,
+    InPlaceDepthwise,
+    InvertedBottleneck,
+    InvertedResidual,
     LayerNorm,
     Lookup,
     MaxPool,
+    OverwritingConvolution,
+    OverwritingDepthwise,
+    OverwritingPointwise,
     Pointwise,
     Scale,
 )
 from latency_tables.cortex_m.calls.windows import Window
 from latency_tables.cortex_m.compilers import KERNELS, Firmware
+from latency_tables.cortex_m.counting import Counter
 from latency_tables.cortex_m.emulator import emulate
 from latency_tables.cortex_m.program import Call, Map, Program
 from latency_tables.cortex_m.quantization import Affine, Bytes, Finish
@@ -175,6 +184,29 @@ def attention(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
     return Attention(inputs=("x", "second", "third"), output="y", **sizes, **ends), [shape] * 4
 
 
+def inverted_residual(draw: st.DataObject, rng: Rng, sizes: dict[str, Any]) -> Case:
+    """With and without its first convolution and its sum."""
+    if not sizes:
+        residual, kernel = draw.draw(st.booleans()), draw.draw(st.sampled_from([1, 3, 5, 7]))
+        sides = [draw.draw(st.integers(1, 9)) for _ in range(2)]
+        win = Window.over(*sides, kernel, 1, kernel // 2) if residual else window(draw)
+        i, mid = draw.draw(st.integers(1, 6)), draw.draw(st.sampled_from([None, 1, 4, 7, 10]))
+        o = i if residual else draw.draw(st.integers(1, 6))
+        sizes |= {"residual": residual, "window": win, "i": i, "mid": mid, "o": o, "table": draw.draw(st.booleans())}
+    win, i, mid, o, table = (sizes[name] for name in ("window", "i", "mid", "o", "table"))
+    (pixels, outs), mid = ((win.height * win.width, win.out_pixels), mid or i)
+    one = {"pixels": pixels, "i": i, "o": mid, "table": table}
+    expand = pointwise(draw, rng, one)[0] if sizes["mid"] else None
+    parts: dict[str, Any] = {"expand": expand, "depthwise": depthwise(draw, rng, {**sizes, "c": mid})[0]}
+    parts["project"] = pointwise(draw, rng, {"pixels": outs, "i": mid, "o": o, "table": False})[0]
+    shapes = [(win.height, win.width, i), (win.out_height, win.out_width, o)]
+    if not sizes["residual"]:
+        return InvertedBottleneck(inputs=("x",), output="y", **parts), shapes
+    terms = {"first": any_affine(rng), "second": any_affine(rng), "after": any_affine(rng)}
+    total = Add(inputs=("x", "z"), output="y", shape=shapes[0], **terms, table=any_bytes(rng, 256) if table else None)
+    return InvertedResidual(inputs=("x",), output="y", **parts, add=total), shapes
+
+
 CASES: dict[str, Callable[[st.DataObject, Rng, dict[str, Any]], Case]] = {
     "pointwise": pointwise,
     "convolution": convolution,
@@ -187,6 +219,7 @@ CASES: dict[str, Callable[[st.DataObject, Rng, dict[str, Any]], Case]] = {
     "lookup": lookup,
     "layer_norm": layer_norm,
     "attention": attention,
+    "inverted_residual": inverted_residual,
 }
 
 
@@ -219,6 +252,59 @@ def test_bit_for_bit_and_blind_to_values(kernel: str, firmware: Firmware, draw: 
     first = run(*CASES[kernel](draw, rng, sizes), rng, firmware)
     again = run(*CASES[kernel](draw, rng, sizes), rng, firmware)
     assert first == again
+
+
+@settings(max_examples=25, deadline=None)
+@given(draw=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_a_depthwise_convolution_overwrites_its_input(firmware: Firmware, draw: st.DataObject, seed: int) -> None:
+    """Of the same size or smaller: the means of the input stay alive beside it."""
+    rng, sizes, counts = np.random.default_rng(seed), {}, set()
+    for _ in range(2):
+        call, (before, after) = depthwise(draw, rng, sizes)
+        assert isinstance(call, Depthwise)
+        assume(call.window.shrinks)
+        values = {field.name: getattr(call, field.name) for field in fields(call)} | {"inputs": ("x",), "output": "d"}
+        ends = {name: any_affine(rng) for name in ("before", "after")}
+        calls: list[Call] = [
+            GlobalAverage(inputs=("x",), output="gates", shape=before, **ends),
+            InPlaceDepthwise(**values),
+            Scale(inputs=("d", "gates"), output="y", shape=after, gate=any_affine(rng, 0.003, 0.005), **ends),
+        ]
+        shapes: dict[str, Map] = {"x": before, "gates": (1, 1, before[2]), "d": after, "y": after}
+        program = Program(calls, "x", "y", shapes)
+        places = plan(program).offsets
+        assert places["d"] == places["x"]
+        x = any_bytes(rng, *before)
+        done = emulate(program, firmware, x)
+        np.testing.assert_array_equal(done.output, program.reference(x))
+        counts.add(done.instructions)
+    assert len(counts) == 1
+
+
+@pytest.mark.parametrize("kind", [OverwritingPointwise, OverwritingConvolution, OverwritingDepthwise])
+@settings(max_examples=25, deadline=None)
+@given(draw=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_a_convolution_overwrites_what_it_has_read(
+    kind: type[Call], firmware: Firmware, draw: st.DataObject, seed: int
+) -> None:
+    """Backwards, where it begins a network, and forwards behind another: as near as the plan has them, and alike."""
+    rng, sizes = np.random.default_rng(seed), {}
+    plain, (before, after) = CASES[kind.kernel](draw, rng, sizes)
+    call = kind(**{field.name: getattr(plain, field.name) for field in fields(plain)} | {"inputs": ("m",)})
+    pixels = before[0] * before[1]
+    first, _ = pointwise(draw, rng, {"pixels": pixels, "i": 1, "o": before[2], "table": False})
+    first = OverwritingPointwise(
+        **{field.name: getattr(first, field.name) for field in fields(first)} | {"output": "m"}
+    )
+    shapes: dict[str, Map] = {"x": (*before[:2], 1), "m": before, "y": after}
+    counts = []
+    for calls, begin, end in (([first], "x", "m"), ([call], "m", "y"), ([first, call], "x", "y")):
+        program = Program(calls, begin, end, shapes)
+        x = any_bytes(rng, *shapes[begin])
+        done = emulate(program, firmware, x)
+        np.testing.assert_array_equal(done.output, program.reference(x))
+        counts.append(done.instructions)
+    assert counts[2] == counts[0] + counts[1] - Counter(firmware).around
 
 
 def test_a_constant_term_is_added(m4: Firmware) -> None:
