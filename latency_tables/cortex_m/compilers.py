@@ -36,6 +36,10 @@ KERNELS = (
     "lookup",
     "layer_norm",
     "attention",
+    "attention_by_operators",
+    "overwriting_attention",
+    "overwriting_mlp",
+    "patch_embedding",
 )
 
 _FLAGS = ("-std=c11", "-O2", "-g0", "-ffreestanding", "-fno-builtin", "-fomit-frame-pointer", "-Wall", "-Wextra")

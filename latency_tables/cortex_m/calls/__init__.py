@@ -3,13 +3,16 @@
 from latency_tables.cortex_m.calls.dense import Convolution, Pointwise
 from latency_tables.cortex_m.calls.depthwise import Depthwise
 from latency_tables.cortex_m.calls.elementwise import Add, AddConstant, Lookup, Scale
+from latency_tables.cortex_m.calls.overwriting import OverwritingAttention, OverwritingMLP
+from latency_tables.cortex_m.calls.patch_embedding import PatchEmbedding
 from latency_tables.cortex_m.calls.pooling import AveragePool, GlobalAverage, MaxPool
-from latency_tables.cortex_m.calls.tokens import Attention, LayerNorm
+from latency_tables.cortex_m.calls.tokens import Attention, AttentionByOperators, LayerNorm
 
 __all__ = [
     "Add",
     "AddConstant",
     "Attention",
+    "AttentionByOperators",
     "AveragePool",
     "Convolution",
     "Depthwise",
@@ -17,6 +20,9 @@ __all__ = [
     "LayerNorm",
     "Lookup",
     "MaxPool",
+    "OverwritingAttention",
+    "OverwritingMLP",
+    "PatchEmbedding",
     "Pointwise",
     "Scale",
 ]

@@ -11,14 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from latency_tables.cortex_m.program import Program
+from latency_tables.cortex_m.scheduling.transformer import by_operators, overwrite
 from search_spaces.operators.base import check_plan
 
-_PASSES: tuple[Callable[[Program], Program], ...] = ()
+_PASSES: tuple[Callable[[Program], Program], ...] = (overwrite,)
 
 
 def schedule(program: Program, *, plan: str = "overwriting") -> Program:
-    """`program` under the memory plan `naive` (as it is) or `overwriting`. Raises `UserError` for another plan."""
-    if check_plan(plan) == "overwriting":
-        for fuse in _PASSES:
-            program = fuse(program)
+    """`program` under the memory plan `naive` (operator by operator) or `overwriting`. Raises `UserError` for another
+    plan.
+    """
+    if check_plan(plan) == "naive":
+        return by_operators(program)
+    for fuse in _PASSES:
+        program = fuse(program)
     return program
