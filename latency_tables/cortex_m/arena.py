@@ -62,8 +62,8 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Placed:
-    """Offsets as they are where the input is at the bottom of an arena of `num_bytes`; `output` stays at its top, unless
-    it lies in the input's block.
+    """Offsets as they are where the input is at the bottom of an arena of `num_bytes`; `output` stays at its top, if it
+    is not in the input's block. `ends` is the map at the end.
     """
 
     blocks: tuple[tuple[_Block, int], ...]

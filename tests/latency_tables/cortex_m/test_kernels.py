@@ -32,6 +32,7 @@ from latency_tables.cortex_m.quantization import Affine
 from tests.latency_tables.cortex_m.transformer_cases import TRANSFORMERS
 from tests.latency_tables.cortex_m.values import Case, Rng, any_affine, any_bytes, any_finish
 
+
 def window(draw: st.DataObject, largest: int = 9) -> Window:
     kernel, stride = draw.draw(st.sampled_from([1, 2, 3, 5, 7])), draw.draw(st.integers(1, 3))
     pad = draw.draw(st.integers(0, kernel // 2))
