@@ -41,7 +41,9 @@ class PatchEmbedding(Fused):
 
     @property
     def scratch_bytes(self) -> int:
-        return self.convolution.scratch_bytes + self.convolution.window.out_width * len(self.convolution.weights)
+        weights = self.convolution.weights
+        two_windows = 2 * -(-weights[0].size // 4) * 4
+        return two_windows + self.convolution.window.out_width * len(weights)
 
     def arguments(self) -> list[Word]:
         return ["x", "y", "scratch", *self.nested("convolution"), *self.nested("add")]

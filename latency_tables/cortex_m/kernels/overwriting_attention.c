@@ -1,7 +1,7 @@
 /* A block's attention over its own input: layer norm, queries, keys, values, attention, projection, sum.
  * Queries of all heads have a slot each, which the head's output is written over; keys and values are there for one
  * head at a time; the projection of two tokens at a time is added to x. */
-#include "parts.h"
+#include "nested.h"
 
 /* queries of the heads from `head` to `end` of the tokens from `token` on, of their rows x; likewise keys and values */
 static void by_heads(const struct overwriting_attention *call, const struct pointwise *layer, const int8_t *x,

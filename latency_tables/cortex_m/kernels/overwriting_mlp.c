@@ -1,5 +1,5 @@
 /* A block's MLP over its own input, two tokens at a time: layer norm, linear layers, sum. */
-#include "parts.h"
+#include "nested.h"
 
 void ofa_overwriting_mlp(const void *arguments) {
     const struct overwriting_mlp *call = arguments;

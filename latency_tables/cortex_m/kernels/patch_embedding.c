@@ -1,6 +1,6 @@
 /* Patches to tokens, a row of patches at a time, over the image: a row of tokens is no larger than the pixels that it
  * is made of, and is kept aside until all of these are read. */
-#include "parts.h"
+#include "nested.h"
 
 void ofa_patch_embedding(const void *arguments) {
     const struct patch_embedding *call = arguments;

@@ -1,6 +1,6 @@
 /* Kernels that are made of kernels: one of these for some tokens, with addresses filled in. */
-#ifndef OFA_PARTS_H
-#define OFA_PARTS_H
+#ifndef OFA_NESTED_H
+#define OFA_NESTED_H
 
 #include "arithmetic.h"
 
