@@ -63,11 +63,14 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Placed:
-    """Offsets as they are where the input is at the bottom of an arena of `num_bytes`; `output` stays at its top."""
+    """Offsets as they are where the input is at the bottom of an arena of `num_bytes`; `output` stays at its top, if it
+    is not in the input's block. `ends` is the map at the end.
+    """
 
     blocks: tuple[tuple[_Block, int], ...]
     output: _Block | None
     num_bytes: int
+    ends: str
 
 
 def plan(program: Program) -> Layout:
@@ -92,6 +95,8 @@ def plan(program: Program) -> Layout:
         for block, offset in (*part.blocks, *top):
             place = num_bytes - offset - block.size if mirrored else offset
             (scratch if block.scratch else offsets).update(dict.fromkeys(block.names, place))
+        if part.output is None and mirrored:  # also a smaller output ends where the arena does
+            offsets[part.ends] = num_bytes - _up(program.size(part.ends) + _SPARE)
         mirrored ^= part.output is not None
     segments = (Segment(*ends, part.num_bytes) for ends, part in zip(ranges, placed, strict=True))
     return Layout(offsets, scratch, num_bytes, tuple(segments))
@@ -119,7 +124,7 @@ def _blocks(program: Program, alive: Sequence[set[str]], first: int, last: int) 
     for step, call in enumerate(calls, start=first):
         if call.output not in by_name:
             group = by_name[call.inputs[0]]
-            if not (_over(program, call, ends, group) and call.inputs[0] not in alive[step]):
+            if not (_over(program, call, begin, ends, group) and call.inputs[0] not in alive[step]):
                 groups.append(group := [])
             group.append(call.output)
             by_name[call.output] = group
@@ -134,11 +139,14 @@ def _blocks(program: Program, alive: Sequence[set[str]], first: int, last: int) 
     return [*blocks, *steps], ends
 
 
-def _over(program: Program, call: Call, ends: str, group: Iterable[str]) -> bool:
+def _over(program: Program, call: Call, begin: str, ends: str, group: Sequence[str]) -> bool:
     """Whether the output may lie where the maps of `group` do. What a segment ends with reaches to the arena's end."""
-    size = program.size(call.output)
-    sizes = {program.size(name) for name in group}
-    return call.in_place and (sizes == {size} if call.output == ends else size <= program.size(call.inputs[0]))
+    size, before = program.size(call.output), program.size(call.inputs[0])
+    if not call.in_place or size > before:
+        return False
+    if call.output != ends or all(program.size(name) == size for name in group):
+        return True
+    return call.at_either_end and list(group) == [begin]
 
 
 def _place(found: tuple[list[_Block], str], leads: tuple[int, int] | None) -> _Placed:
@@ -160,7 +168,7 @@ def _place(found: tuple[list[_Block], str], leads: tuple[int, int] | None) -> _P
         if output is not None:
             need = max(need, output.size, *(o + b.size + output.size for b, o in placed if b.meets(output)), 0)
         if best is None or need < best.num_bytes:
-            best = _Placed(tuple(placed), output, need)
+            best = _Placed(tuple(placed), output, need, ends)
         if need == least:
             break
     assert best is not None

@@ -37,6 +37,10 @@ KERNELS = (
     "layer_norm",
     "attention",
     "inverted_residual",
+    "attention_by_operators",
+    "overwriting_attention",
+    "overwriting_mlp",
+    "patch_embedding",
 )
 
 _FLAGS = ("-std=c11", "-O2", "-g0", "-ffreestanding", "-fno-builtin", "-fomit-frame-pointer", "-Wall", "-Wextra")

@@ -6,6 +6,7 @@ its features. So the moves that torch needs between these forms take nothing: `f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _MOVES: dict[tuple[str, str, tuple[int, ...]], str] = {
     ("image", "flatten", (2,)): "flat",
     ("flat", "transpose", (1, 2)): "tokens",
+    ("tokens", "transpose", (1, 2)): "flat",
     ("split", "transpose", (1, 2)): "heads",
     ("heads", "transpose", (1, 2)): "split",
     ("split", "flatten", (2,)): "tokens",
@@ -64,17 +66,29 @@ def move(lowering: Lowering, node: fx.Node, x: str) -> None:
     if after is None or node.kwargs or not isinstance(source, fx.Node):
         raise lowering.unknown(f"{node.target}{arguments} of {before}", node.name)
     if after == "flat":
-        height, width, features = lowering.shapes[x]
-        lowering.shapes[x] = (1, height * width, features)  # as bytes the same
-        if len(source.users) > 1:
-            raise lowering.unknown("an image that is read as tokens and as an image", node.name)
+        _reshape(lowering, node, x, width=math.prod(lowering.shapes[x][:2]))
     lowering.rename(node, x, after)
 
 
+def _reshape(lowering: Lowering, node: fx.Node, x: str, *, width: int) -> None:
+    """The same bytes with other sides, which who else reads the map would find changed."""
+    if any(len(each.users) > 1 for each, name in lowering.values.items() if name == x):
+        raise lowering.unknown("a map that is read as tokens and as an image", node.name)
+    height, width_before, features = lowering.shapes[x]
+    lowering.shapes[x] = (height * width_before // width, width, features)
+
+
 def unflatten(lowering: Lowering, node: fx.Node, x: str) -> None:
-    """`x.unflatten(-1, (-1, features))`: heads"""
-    sizes = node.args[2] if len(node.args) == 3 else None
-    if lowering.form(node.args[0]) != "tokens" or node.args[1] != -1 or not isinstance(sizes, tuple) or len(sizes) != 2:
+    """`x.unflatten(-1, (-1, features))`: heads; of flattened images `x.unflatten(2, (-1, width))`: images"""
+    sizes, source = node.args[2] if len(node.args) == 3 else None, node.args[0]
+    if lowering.form(source) == "flat" and isinstance(sizes, tuple):
+        width = int(str(sizes[-1]))
+        if node.args[1] != 2 or sizes != (-1, width) or lowering.shapes[x][1] % width:
+            raise lowering.unknown(f"unflatten{node.args[1:]}", node.name)
+        _reshape(lowering, node, x, width=width)
+        lowering.rename(node, x, "image")
+        return
+    if lowering.form(source) != "tokens" or node.args[1] != -1 or not isinstance(sizes, tuple) or len(sizes) != 2:
         raise lowering.unknown(f"unflatten{node.args[1:]}", node.name)
     features = int(str(sizes[1]))
     if sizes[0] != -1 or lowering.shapes[x][2] % features:

@@ -27,6 +27,8 @@ class Call(ABC):
     kernel: ClassVar[str]
     in_place: ClassVar[bool] = False
     """Whether the output may lie where the first input is."""
+    at_either_end: ClassVar[bool] = False
+    """Whether an output that is smaller than the first input may end where that does, too."""
 
     inputs: tuple[str, ...]
     output: str

@@ -4,13 +4,16 @@ from latency_tables.cortex_m.calls.dense import Convolution, OverwritingConvolut
 from latency_tables.cortex_m.calls.depthwise import Depthwise, InPlaceDepthwise, OverwritingDepthwise
 from latency_tables.cortex_m.calls.elementwise import Add, AddConstant, Lookup, Scale
 from latency_tables.cortex_m.calls.inverted_residual import InvertedBottleneck, InvertedResidual
+from latency_tables.cortex_m.calls.overwriting import OverwritingAttention, OverwritingMLP
+from latency_tables.cortex_m.calls.patch_embedding import PatchEmbedding
 from latency_tables.cortex_m.calls.pooling import AveragePool, GlobalAverage, MaxPool
-from latency_tables.cortex_m.calls.tokens import Attention, LayerNorm
+from latency_tables.cortex_m.calls.tokens import Attention, AttentionByOperators, LayerNorm
 
 __all__ = [
     "Add",
     "AddConstant",
     "Attention",
+    "AttentionByOperators",
     "AveragePool",
     "Convolution",
     "Depthwise",
@@ -24,6 +27,9 @@ __all__ = [
     "OverwritingConvolution",
     "OverwritingDepthwise",
     "OverwritingPointwise",
+    "OverwritingAttention",
+    "OverwritingMLP",
+    "PatchEmbedding",
     "Pointwise",
     "Scale",
 ]

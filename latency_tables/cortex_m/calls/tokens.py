@@ -72,9 +72,10 @@ class LayerNorm(Call):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Attention(Call):
-    """Reads queries, keys and values (1, tokens, heads * features)."""
+    """Reads queries, keys and values (1, tokens, heads * features); may write over the queries."""
 
     kernel = "attention"
+    in_place = True
 
     tokens: int
     heads: int
@@ -114,13 +115,13 @@ class Attention(Call):
         return -(self.value.zero << 22)
 
     def constants(self) -> Mapping[str, NDArray[np.integer]]:
-        return {"exponents": _exponents().astype(np.uint16)}
+        return {}
 
     def arguments(self) -> list[Word]:
         finish = self._finish
         channel = finish.channels(np.array([self._bias])).ravel().tolist()
-        numbers = [*self.geometry, self.query.zero, self.value.zero, *self._steps, *channel]
-        return ["x", "second", "third", "y", "scratch", "exponents", *numbers, *finish.words]
+        numbers = [*self.geometry, self.query.zero, *self._steps, *channel]
+        return ["x", "second", "third", "y", "scratch", *numbers, *finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
         parts = (x.astype(np.int64).reshape(self.tokens, self.heads, self.features) for x in inputs)
@@ -128,7 +129,7 @@ class Attention(Call):
         scores = np.einsum("qhd,khd->hqk", query - self.query.zero, key)
         multiplier, shift = self._steps
         below = ((scores.max(axis=2, keepdims=True) - scores) * multiplier >> 32 >> shift).clip(max=_EXPONENTS - 1)
-        weights = _exponents()[below]
+        weights = exponents()[below]
         total = weights.sum(axis=2)
         zeros = 32 - np.frexp(total.astype(np.float64))[1]
         factor = _reciprocal((total << zeros) >> 16)
@@ -137,8 +138,21 @@ class Attention(Call):
         return self._finish((means + self._bias).reshape(1, self.tokens, -1))
 
 
-def _exponents() -> Ints:
-    """(512,)"""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AttentionByOperators(Attention):
+    """The same as a product, a softmax and a product, one after the other: the weights of all tokens in all heads are
+    there at a time.
+    """
+
+    kernel = "attention_by_operators"
+
+    @property
+    def scratch_bytes(self) -> int:
+        return super().scratch_bytes + 2 * self.heads * self.tokens**2
+
+
+def exponents() -> Ints:
+    """(512,): `ofa_exponents` of the kernels"""
     return np.rint(2.0**14 * np.exp(-np.arange(_EXPONENTS) / _STEPS_PER_UNIT)).astype(np.int64)
 
 

@@ -135,18 +135,18 @@ struct layer_norm {
     uint32_t epsilon;
 };
 
-/* softmax attention of `heads` times `features` each (a multiple of 4), of `tokens` <= 512 tokens.
- * Scores below the largest by d weigh exponents[min(d * multiplier / 2^32 >> shift, 511)] <= 2^14.
- * `scratch` holds 4 * tokens + 2 * features bytes. */
+/* softmax attention of `heads` times `features` each (a multiple of 4), of `tokens` <= 512 tokens; y may be `queries`.
+ * Scores below the largest by d weigh ofa_exponents[min(d * multiplier / 2^32 >> shift, 511)] <= 2^14.
+ * `scratch` holds 4 * tokens + 2 * features bytes; `attention_by_operators`, which has all weights before it averages
+ * values by the first of them, needs 2 * heads * tokens^2 more. */
 struct attention {
     const int8_t *queries;
     const int8_t *keys;
     const int8_t *values;
     int8_t *y;
     int8_t *scratch;
-    const uint16_t *exponents;
     int32_t tokens, heads, features;
-    int32_t query_zero, value_zero, multiplier, shift;
+    int32_t query_zero, multiplier, shift;
     struct channel channel;
     struct finish finish;
 };
@@ -167,6 +167,55 @@ struct inverted_residual {
     struct add add;
 };
 
+extern const uint16_t ofa_exponents[512];
+
+/* The rest is made of the kernels above: their structs are nested, with null for the addresses of maps. */
+
+/* a linear layer `second`, or two of which `first` has fewer outputs; without a first, its `words` are 0 */
+struct layers {
+    struct pointwise first, second;
+};
+
+/* y = x + project(attention(query(norm(x)), key(norm(x)), value(norm(x)))); y may be x.
+ * `scratch` begins with a slot of tokens * features per head, for queries and the head's output. At the offsets `keys`
+ * and `values` are those of one head, or all if `all`; at `scores` the scratch of attention. At `rows` are two tokens
+ * normed, and a factor of theirs; at `factors` the first factors of all keys, then of all values, unless `all`. `even`
+ * and `odd` are where the layers of the projection read and write in turn. */
+struct overwriting_attention {
+    const int8_t *x;
+    int8_t *y;
+    int8_t *scratch;
+    int32_t keys, values, scores, rows, factors, even, odd, all;
+    struct layer_norm norm;
+    struct layers query, key, value;
+    struct attention attention;
+    struct layers project;
+    struct add add;
+};
+
+/* y = x + the layers, one after the other, of norm(x); y may be x. Layers read and write at the beginning of `scratch`
+ * and at the offset `odd` in turn. */
+struct overwriting_mlp {
+    const int8_t *x;
+    int8_t *y;
+    int8_t *scratch;
+    int32_t odd, num_layers;
+    struct layer_norm norm;
+    struct pointwise layers[4];
+    struct add add;
+};
+
+/* a convolution whose stride is its kernel, without padding, and a sum with a constant map. y may begin where x does
+ * or end where x does, if a row of outputs takes at least 16 bytes less than the rows of x that it is made of.
+ * `scratch` is that of the convolution, and a row of outputs. */
+struct patch_embedding {
+    const int8_t *x;
+    int8_t *y;
+    int8_t *scratch;
+    struct convolution convolution;
+    struct add add;
+};
+
 struct step {
     void (*kernel)(const void *arguments);
     const void *arguments;
@@ -184,6 +233,10 @@ void ofa_lookup(const void *arguments);
 void ofa_layer_norm(const void *arguments);
 void ofa_attention(const void *arguments);
 void ofa_inverted_residual(const void *arguments);
+void ofa_attention_by_operators(const void *arguments);
+void ofa_overwriting_attention(const void *arguments);
+void ofa_overwriting_mlp(const void *arguments);
+void ofa_patch_embedding(const void *arguments);
 
 /* one inference */
 void ofa_run(const struct step *steps, int32_t count);

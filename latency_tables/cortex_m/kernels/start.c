@@ -37,4 +37,8 @@ __attribute__((section(".kernels"), used)) void (*const ofa_kernels[])(const voi
     ofa_layer_norm,
     ofa_attention,
     ofa_inverted_residual,
+    ofa_attention_by_operators,
+    ofa_overwriting_attention,
+    ofa_overwriting_mlp,
+    ofa_patch_embedding,
 };

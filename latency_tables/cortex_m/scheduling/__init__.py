@@ -13,14 +13,19 @@ from collections.abc import Callable
 from latency_tables.cortex_m.program import Program
 from latency_tables.cortex_m.scheduling.inverted_residual import fuse_inverted_residuals
 from latency_tables.cortex_m.scheduling.overwriting import overwrite_inputs
+from latency_tables.cortex_m.scheduling.transformer import by_operators, overwrite
 from search_spaces.operators.base import check_plan
 
-_PASSES: tuple[Callable[[Program], Program], ...] = (fuse_inverted_residuals, overwrite_inputs)
+#: whole blocks before single calls, which are what the former look for
+_PASSES: tuple[Callable[[Program], Program], ...] = (fuse_inverted_residuals, overwrite, overwrite_inputs)
 
 
 def schedule(program: Program, *, plan: str = "overwriting") -> Program:
-    """`program` under the memory plan `naive` (as it is) or `overwriting`. Raises `UserError` for another plan."""
-    if check_plan(plan) == "overwriting":
-        for fuse in _PASSES:
-            program = fuse(program)
+    """`program` under the memory plan `naive` (operator by operator) or `overwriting`. Raises `UserError` for another
+    plan.
+    """
+    if check_plan(plan) == "naive":
+        return by_operators(program)
+    for fuse in _PASSES:
+        program = fuse(program)
     return program
