@@ -50,7 +50,7 @@ def calibrate(
     network = fold_batch_norm(module)
     for leaf in network.modules():
         if hasattr(leaf, "inplace"):
-            leaf.inplace = False  # values are looked at again after others were made of them
+            setattr(leaf, "inplace", False)  # noqa: B010  (values are looked at after others were made of them)
     ranges = _ranges(network, images)
     wide = {node: ends for node, ends in ranges.items() if has_own_range(node, network) and ends[0] < ends[1]}
     if method == "percentile":

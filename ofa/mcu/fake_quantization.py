@@ -1,8 +1,8 @@
 """The numbers of a quantised network in floating point, with gradients.
 
-Weights and values are rounded to what int8 holds and stay real numbers; gradients pass a rounding as if it were not there
-(Y. Bengio et al., Estimating or propagating gradients through stochastic neurons, 2013, arXiv 1308.3432) and stop where
-a value is clipped, as B. Jacob et al. train (CVPR 2018).
+Weights and values are rounded to what int8 holds and stay real numbers. Gradients pass a rounding as if it were not
+there (Y. Bengio et al., Estimating or propagating gradients through stochastic neurons, 2013, arXiv 1308.3432) and stop
+where a value is clipped, as in B. Jacob et al. (CVPR 2018).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from latency_tables.cortex_m.quantization import HIGH, LOW, Affine
 class FakeQuantized(fx.Interpreter):
     """Runs `network`, whose batch norms are folded, with every value quantised as `affine` has it by the node's name.
 
-    The parameters are those of `network`. Layer norm and attention are computed in real numbers, between quantised ends.
+    The parameters are those of `network`. Layer norm and attention are computed in real numbers between quantised ones.
     """
 
     def __init__(self, network: fx.GraphModule, affine: Mapping[str, Affine]) -> None:

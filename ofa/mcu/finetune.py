@@ -28,7 +28,7 @@ _BATCH_SIZE = 250
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """A network in int8. `accuracy` (0..1) is that of the integers on the selection split, `plain_accuracy` that without
+    """A network in int8. `accuracy` (0..1) is that of the integers on the selection split, `plain_accuracy` without
     fine-tuning; `finetuned`: whether `network` is the fine-tuned one.
     """
 

@@ -22,7 +22,7 @@ __all__ = ["QuantizationSettings", "calibration_images", "quantize_network"]
 def quantize_network(
     network: fx.GraphModule, images: Tensor, *, settings: QuantizationSettings, plan: str = "overwriting"
 ) -> Program:
-    """`network` in int8, its calls scheduled for the memory plan `naive` or `overwriting`, which gives the same numbers.
+    """`network` in int8, scheduled for the memory plan `naive` or `overwriting`; both give the same numbers.
 
     `images` (N, C, R, R) as the network gets them, of the calibration split; `settings.num_images` of them are used,
     spread evenly. Raises `UserError` if there are none, if a value of the network is not finite on them, or if a layer
