@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.cortex_m.calls.windows import Window, gathered, window_leads
+from latency_tables.cortex_m.exact import holding, sum_of_products
 from latency_tables.cortex_m.program import Call, Word
 from latency_tables.cortex_m.quantization import Bytes, Finish, Ints
 from search_spaces.common.errors import UserError
@@ -67,9 +68,10 @@ class Depthwise(Call):
         return ["x", "y", scratch, "weights", "channels", *sizes, *self.finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
-        taps = gathered(inputs[0], self.window, fill=self.zero) - self.zero
-        rows = self.weights.reshape(len(self.weights), -1).astype(np.int64)
-        return self.finish(np.einsum("tyxc,ct->yxc", taps, rows) + self.biases)
+        kind = holding(255.0 * 128 * self.window.kernel**2)
+        taps = gathered(inputs[0].astype(kind) - self.zero, self.window, fill=0)
+        factors = self.weights.reshape(len(self.weights), -1).T.astype(kind)
+        return self.finish(sum_of_products(taps, factors), self.biases)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
