@@ -1,7 +1,7 @@
 """TensorFlow Lite Micro: networks in operators that it has, and its interpreter on this computer.
 
-https://github.com/tensorflow/tflite-micro; the package tflite-micro (wheels for Linux on x86-64) is its interpreter with
-the reference kernels, which compute what LiteRT's reference kernels do, but for some steps of one in transformers.
+https://github.com/tensorflow/tflite-micro. The package tflite-micro (wheels for Linux on x86-64) is its interpreter
+with its reference kernels. They compute what those of LiteRT do, but for single steps in transformers.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def check_operators(model: TFLiteModel) -> None:
     for found in model.operators:
         if found.kind in LACKING:
             hint = "Networks that drop tokens need it" if found.kind == "TOPK_V2" else None
-            where = found.outputs[0].name
+            where = found.outputs[-1].name
             raise UserError(f"TensorFlow Lite Micro has no operator {found.kind}", key=where, hint=hint)
 
 
