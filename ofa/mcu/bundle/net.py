@@ -99,7 +99,7 @@ def net_source(
         "/* members of structs in structs follow one another */",
         '#pragma GCC diagnostic ignored "-Wmissing-braces"',
         "",
-        "/* not cleared at reset: every byte is written before it is read */",
+        "/* not cleared at reset: no output depends on a byte that was not written before */",
         "#ifdef __arm__",
         '#define OFA_ARENA __attribute__((section(".bss.ofa_net_arena"), aligned(16)))',
         "#else",
