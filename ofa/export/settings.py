@@ -18,6 +18,8 @@ class ExportSettings(Settings):
     """Largest absolute difference of any logit between the network and any of its forms."""
     num_images: int = pydantic.Field(default=64, ge=64)
     """Real images (of the selection split) the forms are compared on."""
+    num_calibration_images: int = pydantic.Field(default=256, ge=1)
+    """Images of the calibration split that forms in integers are calibrated on."""
     batch_size: int = pydantic.Field(default=256, ge=1)
     finetune_epochs: int = pydantic.Field(default=0, ge=0)
     """Epochs each winner is trained on alone, distilled from the largest subnet; 0 leaves it as the supernet has it."""

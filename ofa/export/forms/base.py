@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,10 +22,14 @@ INPUT, OUTPUT, BATCH = "image", "logits", "batch"
 
 @dataclass(frozen=True)
 class Source:
-    """The network to write, in evaluation mode, for inputs of (C, H, W) in batches of any size."""
+    """The network to write, in evaluation mode, for inputs of (C, H, W) in batches of any size.
+
+    `calibration` (N, C, H, W): images of the calibration split, as the network gets them; for forms in integers.
+    """
 
     network: GraphModule
     input_shape: tuple[int, int, int]
+    calibration: Tensor | None = None
 
     @cached_property
     def program(self) -> ExportedProgram:
@@ -41,6 +45,10 @@ class Form(Protocol):
 
     name: str
     file: str
+    exact: bool
+    """Whether it computes what the network does, but for the rounding of floats. One in 8-bit integers does not: it is
+    calibrated on `Source.calibration`, and its accuracy is reported beside the network's.
+    """
 
     def write(self, source: Source, folder: Path) -> None:
         """Write `folder / file`."""
@@ -48,4 +56,13 @@ class Form(Protocol):
 
     def load(self, folder: Path) -> Predict:
         """The function computed by the file in `folder`; reads nothing but files of that folder."""
+        ...
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """A form with more to be found out about its file than its outputs."""
+
+    def examine(self, source: Source, folder: Path) -> Mapping[str, Any]:
+        """JSON-able facts for the report. Raises `UserError` where the file does not do what it should."""
         ...
