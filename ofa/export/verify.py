@@ -12,7 +12,6 @@ from torch import Tensor
 from ofa.export.forms.registry import get_form
 from search_spaces.common.errors import UserError
 
-
 #: what a form in integers must keep: the class of most images, and logits that are no noise
 LEAST_AGREEMENT, LEAST_SIGNAL_DB = 0.75, 6.0
 

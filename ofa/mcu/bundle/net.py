@@ -81,8 +81,8 @@ def net_source(
 ) -> str:
     """The calls' arguments, and the steps.
 
-    `arena` defines the memory of the maps. By default they are in one array; `places` (by map) and `scratch` (by the map
-    that a call writes) are other C expressions of their addresses.
+    `arena` defines the memory of the maps. By default they are in one array; `places` (by map) and `scratch` (by the
+    map that a call writes) are other C expressions of their addresses.
     """
     places = places or {name: f"AT({offset})" for name, offset in layout.offsets.items()}
     scratch = scratch or {name: f"AT({offset})" for name, offset in layout.scratch.items()}

@@ -51,7 +51,9 @@ def run_in_qemu(
             "sram": Memory(origin=_SRAM, size=board.sram.size),
         }
     )
-    regions = [f"OFA_MPU_{name}={_region(size)}" for name, size in (("FLASH", board.flash.size), ("SRAM", board.sram.size))]
+    regions = [
+        f"OFA_MPU_{name}={_region(size)}" for name, size in (("FLASH", board.flash.size), ("SRAM", board.sram.size))
+    ]
     built = build_image(folder, manifest, there, compiler=compiler, main="semihosting.c", define=regions)
     title = subprocess.run([_PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
     with tempfile.TemporaryDirectory(prefix="ofa-qemu-") as name:

@@ -140,9 +140,7 @@ def _in_unicorn(
     return machine.title, [run.output for run in runs], machine.stack_bytes, counts.pop()
 
 
-def _images(
-    folder: Path, manifest: Manifest, num: int | None, seed: int
-) -> tuple[list[bytes], list[bytes], int]:
+def _images(folder: Path, manifest: Manifest, num: int | None, seed: int) -> tuple[list[bytes], list[bytes], int]:
     """Inputs, the outputs there should be, and how many of them are golden."""
     golden = manifest.golden
     inputs = _parts(folder / golden.inputs, manifest.input.num_bytes, golden.num)
@@ -180,8 +178,8 @@ def _check_fits(manifest: Manifest, board: Board, folder: Path) -> None:
     needed = manifest.claims.arena + board.stack
     if needed > board.sram.size:
         raise UserError(
-            f"{board.name} has {board.sram.size:,} bytes of SRAM, the network needs {needed:,}: {manifest.claims.arena:,} "
-            f"for its maps and {board.stack:,} of stack; {manifest.claims.peak_layers} decide",
+            f"{board.name} has {board.sram.size:,} bytes of SRAM, the network needs {needed:,}: "
+            f"{manifest.claims.arena:,} for its maps and {board.stack:,} of stack; {manifest.claims.peak_layers} decide",
             file=folder,
             key="board",
         )
