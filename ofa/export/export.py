@@ -15,7 +15,7 @@ from latency_tables.settings import DeviceSettings
 from ofa.export.architecture_file import FILE, ArchitectureFile, Preprocessing, write_architecture_file
 from ofa.export.calibration import calibration_images
 from ofa.export.evaluate import final_test_score, form_accuracy, known_test_score, scored_form, selection_score
-from ofa.export.forms.base import Examined, Source
+from ofa.export.forms.base import Deployment, Examined, Folder, Source
 from ofa.export.forms.registry import get_form
 from ofa.export.layers import describe_layers, exact_costs
 from ofa.export.remeasure import remeasure
@@ -31,6 +31,9 @@ from trainers.data import ImageData
 
 SCHEMA = 1
 REPORT = "report.json"
+
+#: images whose outputs come with the form for microcontrollers
+_NUM_GOLDEN = 8
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
     if finished is not None:
         return finished
     network = job.network.eval()
-    source = Source(network, job.input_shape, _calibration(job, settings))
+    source = Source(network, job.input_shape, _calibration(job, settings), _deployment(job, settings))
     steps = len(settings.forms) + 3 + len(job.devices)
     with atomic_directory(out) as folder, progress_bar(f"exporting {job.name}", steps, quiet=quiet) as advance:
         write_architecture_file(folder / FILE, _described(job))
@@ -129,7 +132,7 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
             "latency": _latencies(job, measured),
             "layers": describe_layers(job.space, job.architecture, job.latencies or {}),
             "forms": {
-                name: {**_file_facts(folder / get_form(name).file), **asdict(differences[name]), **more[name]}
+                name: {**_file_facts(name, folder), **asdict(differences[name]), **more[name]}
                 for name in settings.forms
             },
         }
@@ -147,7 +150,7 @@ def finished_export(out: Path, inputs: str) -> dict[str, Any] | None:
         report = read_json(path, "export report")
         if report["schema"] != SCHEMA or report["inputs"] != inputs or not (out / FILE).exists():
             return None
-        whole = all(file_digest(out / form["file"]) == form["sha256"] for form in report["forms"].values())
+        whole = all(_digest(name, out) == form["sha256"] for name, form in report["forms"].items())
     except (UserError, OSError, KeyError, TypeError, AttributeError):
         return None  # damaged or of another version: export anew
     return dict(report) if whole else None
@@ -174,6 +177,23 @@ def _calibration(job: ExportJob, settings: ExportSettings) -> torch.Tensor | Non
         return None
     side, num = job.architecture.resolution, settings.num_calibration_images
     return calibration_images(job.data, resolution=side, num=num)
+
+
+def _deployment(job: ExportJob, settings: ExportSettings) -> Deployment | None:
+    """What the form for microcontrollers takes, if it is wanted."""
+    if "mcu" not in settings.forms:
+        return None
+    from ofa.mcu.settings import QuantizationSettings
+
+    return Deployment(
+        board=settings.board,
+        golden=_real_images(job, _NUM_GOLDEN)[:_NUM_GOLDEN],
+        mean=job.data.mean,
+        std=job.data.std,
+        class_names=job.data.class_names,
+        quantization=QuantizationSettings(num_images=settings.num_calibration_images),
+        facts={"key": job.architecture.key, "architecture": job.architecture.to_json(), "space": job.space.description},
+    )
 
 
 def _more_facts(name: str, job: ExportJob, source: Source, folder: Path, batch_size: int) -> dict[str, Any]:
@@ -244,8 +264,15 @@ def _described(job: ExportJob) -> ArchitectureFile:
     return ArchitectureFile(job.space, job.architecture, preprocessing, data.class_names)
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
-    return {"file": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path)}
+def _file_facts(name: str, folder: Path) -> dict[str, Any]:
+    form = get_form(name)
+    num = form.num_bytes(folder) if isinstance(form, Folder) else (folder / form.file).stat().st_size
+    return {"file": form.file, "bytes": num, "sha256": _digest(name, folder)}
+
+
+def _digest(name: str, folder: Path) -> str:
+    form = get_form(name)
+    return form.digest(folder) if isinstance(form, Folder) else file_digest(folder / form.file)
 
 
 def _inputs(job: ExportJob, settings: ExportSettings) -> str:

@@ -13,11 +13,30 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import GraphModule
 
+    from ofa.mcu.settings import QuantizationSettings
+
 #: images (N, C, R, R), normalised -> logits (N, num_classes)
 Predict = Callable[["Tensor"], "Tensor"]
 
 #: names of the input, of the output and of the open leading side of both, in every form that names them
 INPUT, OUTPUT, BATCH = "image", "logits", "batch"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a form for a microcontroller takes besides the network.
+
+    `golden` (N, C, H, W): images of the selection split, as the network gets them, whose outputs come with the form.
+    `mean`, `std`: per channel, of pixels scaled to 0..1. `facts` are said of the network, JSON-able.
+    """
+
+    board: str | None
+    golden: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: tuple[str, ...]
+    quantization: QuantizationSettings
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -30,6 +49,7 @@ class Source:
     network: GraphModule
     input_shape: tuple[int, int, int]
     calibration: Tensor | None = None
+    deployment: Deployment | None = None
 
     @cached_property
     def program(self) -> ExportedProgram:
@@ -56,6 +76,19 @@ class Form(Protocol):
 
     def load(self, folder: Path) -> Predict:
         """The function computed by the file in `folder`; reads nothing but files of that folder."""
+        ...
+
+
+@runtime_checkable
+class Folder(Protocol):
+    """A form that is a folder: `file` is that."""
+
+    def digest(self, folder: Path) -> str:
+        """SHA-256 of all its files together. Raises `UserError` where one is not what was written."""
+        ...
+
+    def num_bytes(self, folder: Path) -> int:
+        """Of all its files."""
         ...
 
 

@@ -44,6 +44,13 @@ def _tflm() -> Form:
     return TflmForm()
 
 
+@FORMS.register("mcu")
+def _mcu() -> Form:
+    from ofa.export.forms.mcu import McuForm
+
+    return McuForm()
+
+
 def get_form(name: str, *, key: str = "forms") -> Form:
     """The form called `name`. Raises `UserError` for an unknown one, or when its converter is not installed."""
     make = FORMS.get(name, key=key)
