@@ -22,7 +22,10 @@ def measure(
     space: Annotated[str | None, typer.Option(help="A space's name, or a YAML file with a `space` section.")] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="A runtime (onnxruntime, litert ...), cortex-m4, ethos-u55-128, or a device of --config."),
+        typer.Option(
+            help="A runtime (onnxruntime, litert ...), a board (stm32f746, BOARD.yaml), cortex-m4, ethos-u55-128; or a "
+            "device of --config."
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Take space and device from this config.")] = None,
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
@@ -58,6 +61,9 @@ def measure(
     compiler: Annotated[
         str | None, typer.Option(help="Of a microcontroller's kernels: zig (the default) or gcc.")
     ] = None,
+    memory_plan: Annotated[
+        str | None, typer.Option(help="Of a board: overwriting (the default: fused kernels), or naive.")
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite a finished table of another device or space.")
     ] = False,
@@ -68,7 +74,7 @@ def measure(
     For a device that cannot run this: --bundle out.zip writes what it needs; `python runner.py` there measures; and
     --import results.json --bundle out.zip makes the table. See docs/remote_devices.md.
     """
-    from latency_tables.counted import COUNTED
+    from latency_tables.counted import COUNTED, is_board
     from search_spaces.common.errors import UserError
 
     if results:
@@ -82,7 +88,7 @@ def measure(
 
         import_results(results, bundle, output, device, replace=replace, json=json)
         return
-    if device is not None and device in COUNTED:
+    if device is not None and (device in COUNTED or is_board(device)):
         from ofa.commands.counted import count
 
         timing = {
@@ -103,11 +109,14 @@ def measure(
             output=output,
             seed=seed,
             compiler=compiler or "zig",
+            memory_plan=memory_plan,
             replace=replace,
             refused={**timing, **grading, "--max-other-load": max_other_load, "--bundle": bundle},
             json=json,
         )
         return
+    if memory_plan is not None:
+        raise UserError("goes with a board: any other runtime plans its memory itself", key="--memory-plan")
     settings, measured_space = _inputs(space, device, config, num_classes, in_channels)
     wishes = {
         "threads": threads,
