@@ -54,13 +54,23 @@ def count_on_board(
     seed: int = 0,
     compiler: str = "zig",
     memory_plan: str = "overwriting",
+    num_checked: int = 50,
     replace: bool = False,
 ) -> BoardTable:
     """The table of a board, by its name or the path of its YAML file."""
     board = get_board(name, key="--device")  # before torch is imported
     from latency_tables.cortex_m.board_count import count_board
 
-    return count_board(space, board, path=path, seed=seed, compiler=compiler, memory_plan=memory_plan, replace=replace)
+    return count_board(
+        space,
+        board,
+        path=path,
+        seed=seed,
+        compiler=compiler,
+        memory_plan=memory_plan,
+        num_checked=num_checked,
+        replace=replace,
+    )
 
 
 def is_board(device: str) -> bool:

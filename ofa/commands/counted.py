@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def count(
-    device: str,
+    device: str | None,
     space: str | None,
     config: Path | None,
     num_classes: int,
@@ -26,11 +26,13 @@ def count(
     seed: int,
     compiler: str,
     memory_plan: str | None,
+    num_checked: int | None,
     replace: bool,
     refused: dict[str, Any],
     json: bool,
 ) -> None:
     """`refused` are the options of timing, by name: one that was given is a `UserError`."""
+    assert device is not None
     for name, value in refused.items():
         if value is not None:
             raise UserError(f"{device} is not timed here, and takes no such option", key=name)
@@ -38,7 +40,8 @@ def count(
     options: dict[str, Any] = {"path": output, "seed": seed, "compiler": compiler, "replace": replace}
     table: ListedTable | BoardTable
     if is_board(device):
-        table = count_on_board(device, counted_space, memory_plan=memory_plan or "overwriting", **options)
+        more: dict[str, Any] = {} if num_checked is None else {"num_checked": num_checked}
+        table = count_on_board(device, counted_space, memory_plan=memory_plan or "overwriting", **options, **more)
     elif memory_plan is not None:
         hint = "Give a board, for example --device stm32f746"
         raise UserError(f"{device} is a core: memory is that of a board", key="--memory-plan", hint=hint)

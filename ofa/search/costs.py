@@ -10,6 +10,7 @@ from search_spaces.common.errors import UserError
 from search_spaces.costs import align
 
 if TYPE_CHECKING:
+    from latency_tables.listed import ListedTable
     from latency_tables.table import LatencyTable, Table
     from search_spaces import SearchSpace
     from search_spaces.costs import CostTable
@@ -34,19 +35,24 @@ def all_costs(
     return dict(zip(costs, align(list(costs.values())), strict=True))
 
 
-def run_tables(run: Path, devices: Iterable[str]) -> dict[str, LatencyTable]:
-    """Those of a run's devices that have been measured, by name. `UserError` for a table that was published or
-    given: the winners of a run are measured again, and that table's device is elsewhere.
+def run_tables(run: Path, devices: Iterable[str]) -> dict[str, LatencyTable | ListedTable]:
+    """Those of a run's devices that have been measured, by name; of a board three, by the costs they tell. `UserError`
+    for a table that was published or given: the winners of a run are measured again, and that table's device is
+    elsewhere.
     """
+    from latency_tables.cortex_m.board_table import BoardTable
     from latency_tables.listed import ListedTable
-    from latency_tables.table import LatencyTable, load_table
+    from latency_tables.table import LatencyTable, load_any_table
 
-    tables = {}
+    tables: dict[str, LatencyTable | ListedTable] = {}
     for device in devices:
         path = run / "tables" / f"{device}.json"
         if not path.exists():
             continue
-        table = load_table(path)
+        table = load_any_table(path)
+        if isinstance(table, BoardTable):
+            tables |= {f"{one.metric}@{device}": one for one in table.tables(device=device)}
+            continue
         if not isinstance(table, LatencyTable):
             hint = f"Search with it alone: ofa search --accuracy {run / 'predictor'} --device {path}"
             how = f"holds given numbers ({table.note})" if isinstance(table, ListedTable) else f"was {table.note}"

@@ -1,0 +1,1 @@
+"""Quantised networks for microcontrollers: quantise, evaluate in integers, bundle, verify."""
