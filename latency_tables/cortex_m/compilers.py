@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,8 +38,10 @@ KERNELS = (
     "attention",
 )
 
-_FLAGS = ("-std=c11", "-O2", "-g0", "-ffreestanding", "-fno-builtin", "-fomit-frame-pointer", "-Wall", "-Wextra")
-_GCC_FLAGS = ("-mthumb", "-mfloat-abi=soft", "-fno-tree-loop-distribute-patterns")
+#: for every source, of every compiler
+FLAGS = ("-std=c11", "-O2", "-g0", "-ffreestanding", "-fno-builtin", "-fomit-frame-pointer", "-Wall", "-Wextra")
+#: of GCC alone: no FPU is taken for granted, and no loop becomes a call of a library
+GCC_FLAGS = ("-mthumb", "-mfloat-abi=soft", "-fno-tree-loop-distribute-patterns")
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,26 @@ class Compiler:
 
     title: str
     program: list[str]
-    flags: Callable[[Core], list[str]]
+    target: Callable[[Core], list[str]]
+    """The flags that say for which core."""
 
-    def command(self, core: Core) -> list[str]:
-        return [*self.program, *self.flags(core)]
+    def flags(self, core: Core) -> list[str]:
+        return [*self.target(core), *FLAGS]
+
+    def compile(
+        self, core: Core, source: Path, *, folder: Path, include: Sequence[Path] = (), define: Sequence[str] = ()
+    ) -> str:
+        """Compile `source` by itself into an object in `folder`; its name. Raises `UserError` with the first error."""
+        words = [*(f"-I{path}" for path in include), *(f"-D{name}" for name in define)]
+        name = f"{source.stem}.o"
+        _run([*self.program, *self.flags(core), *words, "-c", str(source), "-o", name], folder)
+        return name
+
+    def link(self, core: Core, objects: Sequence[str], *, script: Path, entry: str, output: str, folder: Path) -> bytes:
+        """Link objects of `folder` as `script` says, without any library; the ELF file."""
+        words = ["-nostdlib", f"-Wl,--entry={entry}", "-Wl,--build-id=none", "-T", str(script)]
+        _run([*self.program, *self.target(core), *words, *objects, "-o", output], folder)
+        return (folder / output).read_bytes()
 
 
 @dataclass(frozen=True)
@@ -64,6 +82,10 @@ class Firmware:
     elf: bytes
     provenance: dict[str, str]
     """Compiler and version, flags, hashes of the kernels' sources and machine code."""
+    compiler: str
+    """The name it is chosen by: `zig` or `gcc`."""
+    objects: dict[str, bytes]
+    """Every source compiled by itself, by the source's name."""
 
 
 @lru_cache(maxsize=16)
@@ -72,24 +94,28 @@ def build_firmware(core: Core, compiler: str = "zig") -> Firmware:
 
     Raises `UserError` for an unknown compiler, one that is not installed, or one that fails.
     """
-    if compiler not in _COMPILERS:
-        raise unknown_name("compiler", compiler, _COMPILERS, key="compiler")
-    found = _COMPILERS[compiler]()
-    command = [*found.command(core), *_FLAGS]
+    found = get_compiler(compiler)
     with tempfile.TemporaryDirectory(prefix="ofa-kernels-") as name:
         folder = Path(name)
-        objects = []
-        for source in sorted(SOURCES.glob("*.c")):
-            objects.append(f"{source.stem}.o")
-            _run([*command, "-I", str(SOURCES), "-c", str(source), "-o", objects[-1]], folder)
-        link = ["-nostdlib", "-Wl,--entry=ofa_start", "-Wl,--build-id=none", "-T", str(SOURCES / "link.ld")]
-        _run([*found.command(core), *link, *objects, "-o", "kernels.elf"], folder)
-        elf = (folder / "kernels.elf").read_bytes()
+        sources = sorted(SOURCES.glob("*.c"))
+        made = [found.compile(core, source, folder=folder, include=[SOURCES]) for source in sources]
+        elf = found.link(
+            core, made, script=SOURCES / "link.ld", entry="ofa_start", output="kernels.elf", folder=folder
+        )
+        objects = {source.name: (folder / path).read_bytes() for source, path in zip(sources, made, strict=True)}
     segments, symbols = _read_elf(elf)
     code = hashlib.sha256(b"".join(data for _, data in segments)).hexdigest()
-    flags = " ".join([*found.flags(core), *_FLAGS])
+    flags = " ".join(found.flags(core))
     provenance = {"compiler": found.title, "flags": flags, "kernels": kernels_digest(), "machine_code": code}
-    return Firmware(core, segments, symbols, elf, provenance)
+    return Firmware(core, segments, symbols, elf, provenance, compiler, objects)
+
+
+@lru_cache(maxsize=4)
+def get_compiler(name: str) -> Compiler:
+    """Raises `UserError` for an unknown compiler, or one that is not installed, saying what brings it."""
+    if name not in _COMPILERS:
+        raise unknown_name("compiler", name, _COMPILERS, key="compiler")
+    return _COMPILERS[name]()
 
 
 def kernels_digest() -> str:
@@ -112,10 +138,10 @@ def _zig() -> Compiler:
     version = _run([*zig, "version"]).strip()
     clang = _run([*zig, "cc", "--version"]).splitlines()[0].split(" (")[0]
 
-    def flags(core: Core) -> list[str]:
+    def target(core: Core) -> list[str]:
         return ["-target", "thumb-freestanding-eabi", f"-mcpu={core.zig}"]
 
-    return Compiler(f"zig {version} ({clang})", [*zig, "cc"], flags)
+    return Compiler(f"zig {version} ({clang})", [*zig, "cc"], target)
 
 
 def _gcc() -> Compiler:
@@ -128,10 +154,10 @@ def _gcc() -> Compiler:
             hint="apt-get install --no-install-recommends gcc-arm-none-eabi, or take the compiler zig",
         )
 
-    def flags(core: Core) -> list[str]:
-        return [f"-mcpu={core.gcc}", *_GCC_FLAGS]
+    def target(core: Core) -> list[str]:
+        return [f"-mcpu={core.gcc}", *GCC_FLAGS]
 
-    return Compiler(_run([program, "--version"]).splitlines()[0], [program], flags)
+    return Compiler(_run([program, "--version"]).splitlines()[0], [program], target)
 
 
 _COMPILERS: dict[str, Callable[[], Compiler]] = {"zig": _zig, "gcc": _gcc}

@@ -35,7 +35,7 @@ class Emulated:
 
 def emulate(program: Program, firmware: Firmware, x: Bytes | None = None) -> Emulated:
     """One inference on `x` (height, width, channels), zeros unless given. Raises `UserError` without unicorn."""
-    unicorn, arm = _unicorn(), importlib.import_module("unicorn.arm_const")
+    unicorn, arm = load_unicorn(), importlib.import_module("unicorn.arm_const")
     image = build_image(program, firmware)
     machine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
     machine.ctl_set_cpu_model(getattr(arm, firmware.core.unicorn))
@@ -52,12 +52,7 @@ def emulate(program: Program, firmware: Firmware, x: Bytes | None = None) -> Emu
     if x is not None:
         machine.mem_write(image.input_address, np.ascontiguousarray(x).tobytes())
 
-    visits: dict[tuple[int, int], int] = {}
-
-    def enter(machine: Any, address: int, size: int, data: Any) -> None:
-        visits[address, size] = visits.get((address, size), 0) + 1
-
-    machine.hook_add(unicorn.UC_HOOK_BLOCK, enter)
+    counter = BlockCounter(unicorn, machine)
     machine.reg_write(arm.UC_ARM_REG_SP, firmware.symbols["ofa_stack_top"])
     try:
         machine.emu_start(firmware.symbols["ofa_start"] | 1, firmware.symbols["ofa_stop"])
@@ -66,18 +61,38 @@ def emulate(program: Program, firmware: Firmware, x: Bytes | None = None) -> Emu
         raise RuntimeError(f"the emulated {firmware.core.name} stopped at {where:#x}: {error}") from error
     shape = program.shapes[program.output]
     output = bytes(machine.mem_read(image.output_address, program.size(program.output)))
-    by_class = dict.fromkeys(CLASSES, 0)
-    for (address, size), number in visits.items():
-        for name, count in zip(CLASSES, instruction_classes(bytes(machine.mem_read(address, size))), strict=True):
-            by_class[name] += number * count
+    by_class = counter.stop()
     return Emulated(sum(by_class.values()), np.frombuffer(output, dtype=np.int8).reshape(shape), by_class)
 
 
+class BlockCounter:
+    """Counts what a machine does from now on, until it is stopped."""
+
+    def __init__(self, unicorn: Any, machine: Any) -> None:
+        self._machine = machine
+        self._visits: dict[tuple[int, int], int] = {}
+        self._hook = machine.hook_add(unicorn.UC_HOOK_BLOCK, self._enter)
+
+    def _enter(self, machine: Any, address: int, size: int, data: Any) -> None:
+        self._visits[address, size] = self._visits.get((address, size), 0) + 1
+
+    def stop(self) -> dict[str, int]:
+        """Instructions by `instruction_classes.CLASSES`."""
+        self._machine.hook_del(self._hook)
+        by_class = dict.fromkeys(CLASSES, 0)
+        for (address, size), number in self._visits.items():
+            code = bytes(self._machine.mem_read(address, size))
+            for name, count in zip(CLASSES, instruction_classes(code), strict=True):
+                by_class[name] += number * count
+        return by_class
+
+
 def emulator_version() -> str:
-    return f"unicorn {_unicorn().__version__}"
+    return f"unicorn {load_unicorn().__version__}"
 
 
-def _unicorn() -> Any:
+def load_unicorn() -> Any:
+    """The module. Raises `UserError` where it is not installed."""
     try:
         return importlib.import_module("unicorn")
     except ModuleNotFoundError as error:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from latency_tables.cortex_m import compilers
-from latency_tables.cortex_m.compilers import Firmware, build_firmware
+from latency_tables.cortex_m.compilers import Firmware, build_firmware, get_compiler
 from latency_tables.cortex_m.cores import CORES, get_core
 from latency_tables.cortex_m.counting import Counter, network_program, operator_program
 from latency_tables.cortex_m.emulator import emulate
@@ -133,6 +133,7 @@ def test_a_compiler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(compilers.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(compilers.shutil, "which", lambda name: None)
     build_firmware.cache_clear()
+    get_compiler.cache_clear()
     with pytest.raises(UserError, match=r"'ziglang', which is not installed.*pip install 'ofa-nas\[mcu\]'"):
         build_firmware(get_core("cortex-m4"))
     with pytest.raises(UserError, match="arm-none-eabi-gcc, which is not installed"):
@@ -140,7 +141,7 @@ def test_a_compiler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_compiler_that_fails_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilers, "_FLAGS", ("-std=c11", "--no-such-flag"))
+    monkeypatch.setattr(compilers, "FLAGS", ("-std=c11", "--no-such-flag"))
     build_firmware.cache_clear()
     with pytest.raises(UserError, match=r"failed: .*no-such-flag") as caught:
         build_firmware(get_core("cortex-m4"))
