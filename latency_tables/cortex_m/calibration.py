@@ -1,34 +1,147 @@
-"""How the values of a network are quantised: from what they are on some images."""
+"""How the values of a network are quantised: from what they are on some images.
+
+Two passes over the images, a batch at a time, so that no activation is kept: the first finds the range of every value,
+the second counts its histogram over that range. A value is then quantised over
+
+- `minmax`: all that was seen;
+- `percentile`: all but the rarest values on either side;
+- `mse`: the range with the least squared error. Where an activation function follows as a table, that is the error
+  behind the function: nothing is lost by a clip where it is flat.
+
+Values that are others in another form (flattened, in heads, maxima of windows) are quantised as these are. Logits keep
+all that was seen, since clipped ones would be equal.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
+import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
-from latency_tables.cortex_m.quantization import Affine
+from latency_tables.cortex_m.clipping import Ends, Histogram, least_error_range, percentile_range
+from latency_tables.cortex_m.lowering import CLAMPS, TABLES
+from latency_tables.cortex_m.quantization import Affine, Floats
 from latency_tables.folding import fold_batch_norm
+from search_spaces.common.errors import UserError
+
+Method = Literal["minmax", "percentile", "mse"]
+
+_BINS = 2048
+_BATCH_SIZE = 32
+
+#: what gives values of its input again
+_MOVES = ("flatten", "transpose", "unflatten")
+_SELECTING = (nn.Flatten, nn.MaxPool2d)
 
 
-def calibrate(module: fx.GraphModule, images: Tensor) -> dict[str, Affine]:
-    """The range of every value of the network as deployed, by the name of its fx node, for `lower`.
+def calibrate(
+    module: fx.GraphModule, images: Tensor, *, method: Method = "minmax", percentile: float = 99.99
+) -> dict[str, Affine]:
+    """How every value of the network as deployed is quantised, by the name of its fx node, for `lower`.
 
-    `images` is (N, C, H, W) or (N, C).
+    `images` is (N, C, H, W) or (N, C); `percentile` of a value's numbers are at most the upper end of its range, and as
+    many at least the lower. Raises `UserError` if there are no images, or naming a value that is not finite.
     """
-    ranges = _Ranges(fold_batch_norm(module))
+    if not len(images):
+        raise UserError("calibration needs at least one image", hint="Give the calibration split more images")
+    network = fold_batch_norm(module)
+    ranges = _ranges(network, images)
+    if method != "minmax":
+        counts = _counts(network, images, {node: ranges[node] for node in ranges if is_quantized(node, network)})
+        for node, numbers in counts.items():
+            histogram = Histogram(*ranges[node], numbers)
+            if method == "percentile":
+                ranges[node] = percentile_range(histogram, percentile)
+            else:
+                ranges[node] = least_error_range(histogram, _function_after(node, network))
+    found: dict[fx.Node, Affine] = {}
+    for node, ends in ranges.items():
+        source = given_again(node, network)
+        found[node] = Affine.of_range(*ends) if source is None else found[source]
+    return {node.name: affine for node, affine in found.items()}
+
+
+def is_quantized(node: fx.Node, network: fx.GraphModule) -> bool:
+    """Whether a value has a range of its own to choose: not if it is clamped at once, given again, or a logit."""
+    if given_again(node, network) is not None or isinstance(_activation_after(node, network), tuple(CLAMPS)):
+        return False
+    output = next(iter(network.graph.find_nodes(op="output"))).args[0]
+    while isinstance(output, fx.Node) and output is not node:
+        output = given_again(output, network)
+    return output is not node
+
+
+def given_again(node: fx.Node, network: fx.GraphModule) -> fx.Node | None:
+    """The value that `node` gives again, in part or in another form; None if its values are new."""
+    selecting = node.op == "call_module" and isinstance(network.get_submodule(str(node.target)), _SELECTING)
+    if selecting or (node.op == "call_method" and node.target in _MOVES):
+        assert isinstance(node.args[0], fx.Node)
+        return node.args[0]
+    return None
+
+
+def _activation_after(node: fx.Node, network: fx.GraphModule) -> nn.Module | None:
+    """The activation function that becomes a part of the kernel that makes `node`."""
+    users = list(node.users)
+    alone = len(users) == 1 and users[0].op == "call_module"
+    leaf = network.get_submodule(str(users[0].target)) if alone else None
+    return leaf if isinstance(leaf, (*CLAMPS, *TABLES)) else None
+
+
+def _function_after(node: fx.Node, network: fx.GraphModule) -> Callable[[Floats], Floats] | None:
+    leaf = _activation_after(node, network)
+    return None if leaf is None else lambda values: leaf(torch.tensor(values)).numpy()
+
+
+def _ranges(network: fx.GraphModule, images: Tensor) -> dict[fx.Node, Ends]:
+    """Of every value. Raises `UserError` naming one that is not finite."""
+    seen: dict[fx.Node, Ends] = {}
+
+    def see(node: fx.Node, value: Tensor) -> None:
+        low, high = (float(end) for end in value.aminmax())
+        if not np.isfinite([low, high]).all():
+            hint = "Look at the network's weights and at the statistics of its batch norms"
+            raise UserError("this value is not finite on the calibration images", key=node.name, hint=hint)
+        before = seen.get(node, (low, high))
+        seen[node] = (min(low, before[0]), max(high, before[1]))
+
+    _run(network, images, see)
+    return seen
+
+
+def _counts(network: fx.GraphModule, images: Tensor, ranges: Mapping[fx.Node, Ends]) -> dict[fx.Node, Floats]:
+    """(bins,) over each of the ranges that is more than a point."""
+    wide = {node: ends for node, ends in ranges.items() if ends[0] < ends[1]}
+    counts = {node: np.zeros(_BINS) for node in wide}
+
+    def see(node: fx.Node, value: Tensor) -> None:
+        if node in wide:
+            low, high = wide[node]
+            counts[node] += torch.histc(value.float(), _BINS, min=low, max=high).double().cpu().numpy()
+
+    _run(network, images, see)
+    return counts
+
+
+def _run(network: fx.GraphModule, images: Tensor, see: Callable[[fx.Node, Tensor], None]) -> None:
+    watch = _Watch(network, see)
     with torch.no_grad():
-        ranges.run(images)
-    return {name: Affine.of_range(low, high) for name, (low, high) in ranges.seen.items()}
+        for batch in images.split(_BATCH_SIZE):
+            watch.run(batch)
 
 
-class _Ranges(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.seen: dict[str, tuple[float, float]] = {}
+class _Watch(fx.Interpreter):
+    """Shows every value as it is made, constants apart."""
+
+    def __init__(self, network: fx.GraphModule, see: Callable[[fx.Node, Tensor], None]) -> None:
+        super().__init__(network)
+        self.see = see
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
-        if isinstance(value, Tensor) and value.is_floating_point():
-            self.seen[n.name] = (float(value.min()), float(value.max()))
+        if isinstance(value, Tensor) and value.is_floating_point() and n.op not in ("get_attr", "output"):
+            self.see(n, value)
         return value

@@ -46,9 +46,9 @@ from search_spaces.common.errors import UserError
 NOMINAL = Affine(1 / 16, 0)
 
 #: activations that are clamps: the upper end, in real numbers
-_CLAMPS: dict[type[nn.Module], float] = {nn.ReLU: float("inf"), nn.ReLU6: 6.0}
+CLAMPS: dict[type[nn.Module], float] = {nn.ReLU: float("inf"), nn.ReLU6: 6.0}
 
-_TABLES = (nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.GELU, nn.SiLU, nn.Tanh)
+TABLES = (nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.GELU, nn.SiLU, nn.Tanh)
 
 
 def lower(module: fx.GraphModule, input_shape: tuple[int, ...], affine: Mapping[str, Affine] | None = None) -> Program:
@@ -170,10 +170,10 @@ class Lowering:
         """The activation after `node`, if it is the only one to read it; else nothing."""
         users = list(node.users)
         leaf = self.leaves.get(str(users[0].target)) if len(users) == 1 and users[0].op == "call_module" else None
-        if leaf is not None and type(leaf) in _CLAMPS:
+        if leaf is not None and type(leaf) in CLAMPS:
             after = self.of(users[0])
             return Activation(users[0], *_clamp(type(leaf), after))
-        if isinstance(leaf, _TABLES):
+        if isinstance(leaf, TABLES):
             return Activation(users[0], table=_table(leaf, self.of(node), self.of(users[0])))
         return Activation(node)
 
@@ -187,7 +187,7 @@ class Lowering:
 
 
 def _clamp(kind: type[nn.Module], affine: Affine) -> tuple[int, int]:
-    top = _CLAMPS[kind] / affine.scale + affine.zero
+    top = CLAMPS[kind] / affine.scale + affine.zero
     return affine.zero, HIGH if top >= HIGH else int(np.floor(top + 0.5))
 
 
@@ -349,12 +349,12 @@ _LEAVES: dict[type[nn.Module], Callable[[Lowering, Any, fx.Node, str], None]] = 
     nn.LayerNorm: layer_norm,
     nn.Identity: _same,
     nn.Dropout: _same,
-    **dict.fromkeys((*_CLAMPS, *_TABLES), _activation),
+    **dict.fromkeys((*CLAMPS, *TABLES), _activation),
 }
 
 #: layers that take more than images and vectors
 _FORMS: dict[type[nn.Module], tuple[str, ...]] = dict.fromkeys(
-    (nn.Linear, nn.LayerNorm, nn.Identity, nn.Dropout, *_CLAMPS, *_TABLES), ("image", "tokens")
+    (nn.Linear, nn.LayerNorm, nn.Identity, nn.Dropout, *CLAMPS, *TABLES), ("image", "tokens")
 )
 
 _FUNCTIONS: dict[Any, Callable[[Lowering, fx.Node, str, str], None]] = {

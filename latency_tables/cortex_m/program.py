@@ -54,7 +54,10 @@ class Call(ABC):
 
     @abstractmethod
     def reference(self, *inputs: Bytes) -> Bytes:
-        """What the kernel writes, computed with numpy from the weights as they are before they are laid out."""
+        """What the kernel writes, computed with numpy from the weights as they are before they are laid out.
+
+        Inputs are (..., height, width, channels): one image, or a batch of any leading shape.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +79,15 @@ class Program:
         return sum(call.macs for call in self.calls)
 
     def reference(self, x: Bytes) -> Bytes:
-        """The output (height, width, channels) for the input `x` of that form, by numpy, bit for bit."""
-        maps = {self.input: x}
-        for call in self.calls:
+        """The output (..., height, width, channels) for the input `x` of that form, by numpy, bit for bit: of one image,
+        or of a batch of any leading shape. A map is dropped after its last use.
+        """
+        maps, lead = {self.input: x}, x.shape[:-3]
+        last = {name: step for step, call in enumerate(self.calls) for name in call.inputs}
+        for step, call in enumerate(self.calls):
             output = call.reference(*(maps[name] for name in call.inputs))
-            maps[call.output] = output.reshape(self.shapes[call.output])
+            maps[call.output] = output.reshape(*lead, *self.shapes[call.output])
+            for name in {*call.inputs} - {self.output, call.output}:
+                if last[name] == step:
+                    del maps[name]
         return maps[self.output]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 LOW, HIGH = -128, 127
+
+#: numbers that are worked on together
+_BLOCK = 2**15
 
 
 @dataclass(frozen=True)
@@ -104,10 +108,24 @@ class Finish:
     def constants(self) -> dict[str, NDArray[np.integer]]:
         return {} if self.table is None else {"table": self.table}
 
-    def __call__(self, sums: Ints) -> Bytes:
-        """What becomes of accumulators (..., channels)."""
-        product = ((sums << self.left) * self.multipliers) >> 32
-        return self.looked_up((((product >> self.shifts) + 1 + 2 * self.zero) >> 1).clip(self.low, self.high))
+    def __call__(self, sums: NDArray[Any], biases: Ints | int = 0) -> Bytes:
+        """What becomes of accumulators (..., channels), integers of any type, that began with `biases`.
+
+        Block by block, so that what is in between stays in a processor's cache.
+        """
+        rows = sums.reshape(-1, *self.multipliers.shape)
+        found = np.empty(rows.shape, np.int8)
+        multipliers, shifts = self.multipliers << self.left, self.shifts + 32
+        step = max(1, _BLOCK // self.multipliers.size)
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step].astype(np.int64)
+            block += biases
+            block *= multipliers
+            block >>= shifts
+            block += 1 + 2 * self.zero
+            block >>= 1
+            found[start : start + step] = self.looked_up(block.clip(self.low, self.high, out=block))
+        return found.reshape(sums.shape)
 
     def looked_up(self, values: Ints) -> Bytes:
         return values.astype(np.int8) if self.table is None else self.table[values - LOW]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.cortex_m.calls.windows import Window, gathered
+from latency_tables.cortex_m.exact import products
 from latency_tables.cortex_m.program import Call, Word
 from latency_tables.cortex_m.quantization import Bytes, Finish, Ints
 
@@ -60,10 +61,7 @@ class Pointwise(_Dense):
         return ["x", "y", "weights", "channels", *sizes, *self.finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
-        (x,) = inputs
-        rows = x.reshape(self.pixels, -1).astype(np.int64)
-        sums = rows @ self.weights.astype(np.int64).T + self.biases
-        return self.finish(sums).reshape(*x.shape[:2], -1)
+        return self.finish(products(inputs[0], self.weights), self.biases)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -101,6 +99,5 @@ class Convolution(_Dense):
         return ["x", "y", "scratch", "weights", "channels", *sizes, *self.finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
-        taps = gathered(inputs[0], self.window, fill=self.zero)
-        sums = np.einsum("tyxi,oti->yxo", taps, self.weights.reshape(len(self.weights), len(taps), -1).astype(np.int64))
-        return self.finish(sums + self.biases)
+        windows = np.concatenate(gathered(inputs[0], self.window, fill=self.zero), axis=-1)
+        return self.finish(products(windows, self.weights.reshape(len(self.weights), -1)), self.biases)

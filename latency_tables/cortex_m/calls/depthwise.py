@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.cortex_m.calls.windows import Window, gathered
+from latency_tables.cortex_m.exact import holding, sum_of_products
 from latency_tables.cortex_m.program import Call, Word
 from latency_tables.cortex_m.quantization import Bytes, Finish, Ints
 
@@ -44,6 +45,7 @@ class Depthwise(Call):
         return ["x", "y", "weights", "channels", *sizes, *self.finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
-        taps = gathered(inputs[0], self.window, fill=self.zero) - self.zero
-        rows = self.weights.reshape(len(self.weights), -1).astype(np.int64)
-        return self.finish(np.einsum("tyxc,ct->yxc", taps, rows) + self.biases)
+        weights = self.weights.reshape(len(self.weights), -1)
+        kind = holding(255.0 * float(np.abs(weights.astype(np.int32)).sum(axis=1).max()))
+        sums = sum_of_products(gathered(inputs[0].astype(kind) - self.zero, self.window, fill=0), weights.T.astype(kind))
+        return self.finish(sums, self.biases)

@@ -55,8 +55,8 @@ class Add(Call):
 
     def reference(self, *inputs: Bytes) -> Bytes:
         first, second, offset, shift = self.numbers()
-        sums = inputs[0].astype(np.int64) * first + inputs[1].astype(np.int64) * second + offset
-        values: Ints = (sums >> shift).clip(self.low, self.high)
+        sums = inputs[0].astype(np.int32) * first + inputs[1].astype(np.int32) * second + offset
+        values = (sums >> shift).clip(self.low, self.high)
         return values.astype(np.int8) if self.table is None else self.table[values - LOW]
 
 
@@ -108,7 +108,7 @@ class Scale(Call):
         return ["x", "second", "y", *numbers, *finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
-        x, gates = (q.astype(np.int64) for q in inputs)
+        x, gates = (q.astype(np.int32) for q in inputs)
         return self._finish((x - self.before.zero) * (gates - self.gate.zero))
 
 
@@ -133,4 +133,4 @@ class Lookup(Call):
         return ["x", "y", "table", math.prod(self.shape)]
 
     def reference(self, *inputs: Bytes) -> Bytes:
-        return self.table[inputs[0].astype(np.int64) - LOW]
+        return self.table[inputs[0].astype(np.int16) - LOW]

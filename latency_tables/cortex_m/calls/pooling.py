@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ class GlobalAverage(Call):
         return ["x", "y", self._pixels, self.shape[2], *channel, *finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
-        sums = inputs[0].astype(np.int64).sum(axis=(0, 1), keepdims=True)
+        sums = inputs[0].sum(axis=(-3, -2), keepdims=True, dtype=np.int64)
         return self._finish(sums - self._pixels * self.before.zero)
 
 
@@ -87,11 +88,10 @@ class AveragePool(Call):
         return ["x", "y", "by_number", *sizes, *self._finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
-        sums = (gathered(inputs[0], self.window, fill=self.before.zero) - self.before.zero).sum(axis=0)
-        there = gathered(np.ones((*inputs[0].shape[:2], 1), np.int8), self.window, fill=0).sum(axis=0)
-        finish, place = self._finish, there - 1
-        chosen = Finish(finish.multipliers[place], finish.shifts[place], finish.left, finish.zero)
-        return chosen(sums)
+        sums = sum(gathered(inputs[0].astype(np.int32) - self.before.zero, self.window, fill=0))
+        there = sum(gathered(np.ones((*inputs[0].shape[-3:-1], 1), np.int32), self.window, fill=0))
+        finish, place = self._finish, np.repeat(there - 1, self.num_channels, axis=-1)
+        return Finish(finish.multipliers[place], finish.shifts[place], finish.left, finish.zero)(sums)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -114,4 +114,4 @@ class MaxPool(Call):
         return ["x", "y", *self.window.words(self.num_channels)]
 
     def reference(self, *inputs: Bytes) -> Bytes:
-        return gathered(inputs[0], self.window, fill=LOW).max(axis=0).astype(np.int8)
+        return functools.reduce(np.maximum, gathered(inputs[0], self.window, fill=LOW))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from latency_tables.cortex_m.exact import holding
 from latency_tables.cortex_m.program import Call, Word
 from latency_tables.cortex_m.quantization import HIGH, LOW, Affine, Bytes, Finish, Floats, Ints
 from search_spaces.common.errors import UserError
@@ -61,8 +62,8 @@ class LayerNorm(Call):
 
     def reference(self, *inputs: Bytes) -> Bytes:
         q, count = inputs[0].astype(np.int64), len(self.scale)
-        sums = q.sum(axis=2, keepdims=True)
-        variance = count * (q * q).sum(axis=2, keepdims=True) - sums**2 + self._epsilon
+        sums = q.sum(axis=-1, keepdims=True)
+        variance = count * (q * q).sum(axis=-1, keepdims=True) - sums**2 + self._epsilon
         half = (32 - np.frexp(variance.astype(np.float64))[1]) // 2
         factor = _reciprocal(_root(variance << (2 * half)))
         norm = (((q * count - sums) << (half + 9)) * factor) >> 32
@@ -123,18 +124,22 @@ class Attention(Call):
         return ["x", "second", "third", "y", "scratch", "exponents", *numbers, *finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
-        parts = (x.astype(np.int64).reshape(self.tokens, self.heads, self.features) for x in inputs)
-        query, key, value = parts
-        scores = np.einsum("qhd,khd->hqk", query - self.query.zero, key)
+        query, key, value = (self._heads(x) for x in inputs)
+        kind = holding(255.0 * 128 * self.features)
+        scores = np.matmul(query.astype(kind) - self.query.zero, key.astype(kind).swapaxes(-1, -2))
         multiplier, shift = self._steps
-        below = ((scores.max(axis=2, keepdims=True) - scores) * multiplier >> 32 >> shift).clip(max=_EXPONENTS - 1)
-        weights = _exponents()[below]
-        total = weights.sum(axis=2)
+        below = (scores.max(axis=-1, keepdims=True) - scores).astype(np.int64)
+        weights = _exponents()[(below * multiplier >> 32 >> shift).clip(max=_EXPONENTS - 1)]
+        total = weights.sum(axis=-1, keepdims=True)
         zeros = 32 - np.frexp(total.astype(np.float64))[1]
         factor = _reciprocal((total << zeros) >> 16)
-        sums = np.einsum("hqk,khd->qhd", weights, value) << (zeros.T[:, :, None] - 8)
-        means = (sums * factor.T[:, :, None]) >> 32
-        return self._finish((means + self._bias).reshape(1, self.tokens, -1))
+        sums = np.matmul(weights.astype(np.float64), value.astype(np.float64)).astype(np.int64) << (zeros - 8)
+        means = ((sums * factor) >> 32).swapaxes(-3, -2)
+        return self._finish(means + self._bias).reshape(inputs[0].shape)
+
+    def _heads(self, x: Bytes) -> Bytes:
+        """(..., heads, tokens, features)"""
+        return x.reshape(*x.shape[:-3], self.tokens, self.heads, self.features).swapaxes(-3, -2)
 
 
 def _exponents() -> Ints:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-
-from latency_tables.cortex_m.quantization import Bytes, Ints
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,21 @@ class Window:
         return [self.height, self.width, channels, *self.sizes[2:]]
 
 
-def gathered(x: Bytes, window: Window, *, fill: int) -> Ints:
-    """(kernel * kernel, out_height, out_width, channels): the pixel at each place of each window, `fill` outside."""
+def gathered(x: NDArray[Any], window: Window, *, fill: int) -> list[NDArray[Any]]:
+    """Of images (..., height, width, channels): for each place of the window, row by row, the pixels at this place of
+    all windows, (..., out_height, out_width, channels), `fill` outside. Views of one padded copy.
+    """
     far_y = (window.out_height - 1) * window.stride + window.kernel - window.pad - window.height
     far_x = (window.out_width - 1) * window.stride + window.kernel - window.pad - window.width
     sides = ((window.pad, max(far_y, 0)), (window.pad, max(far_x, 0)), (0, 0))
-    padded = np.pad(x.astype(np.int64), sides, constant_values=fill)
-    taps = [
+    padded = np.pad(x, (*((0, 0),) * (x.ndim - 3), *sides), constant_values=fill)
+    return [
         padded[
+            ...,
             row : row + (window.out_height - 1) * window.stride + 1 : window.stride,
             column : column + (window.out_width - 1) * window.stride + 1 : window.stride,
+            :,
         ]
         for row in range(window.kernel)
         for column in range(window.kernel)
     ]
-    return np.stack(taps)
