@@ -168,8 +168,10 @@ def _count_board(config: RunConfig, space: SearchSpace, run: Path, device: Board
         num_checked=device.holdout,
     )
     if (checked := table.checked) is not None:
-        what = f"{checked.largest_error:.2%} off at most on {len(checked.networks)} whole networks"
-        note(f"[{config.name}] table of {device.name}: {what}")
+        errors = ", ".join(
+            f"{metric.replace('_', ' ')} {error:.2%}" for metric, error in checked.largest_errors.model_dump().items()
+        )
+        note(f"[{config.name}] table of {device.name}: largest errors on {len(checked.networks)} networks: {errors}")
 
 
 def _write_config(config: RunConfig, path: Path) -> None:

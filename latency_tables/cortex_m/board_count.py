@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from latency_tables.cortex_m import footprint
 from latency_tables.cortex_m.board_table import BoardCosts, BoardTable, CheckedBoard, CheckedCosts, PerNetwork
 from latency_tables.cortex_m.boards import Board
+from latency_tables.cortex_m.code_size import BOOT, code_bytes, network_flash
 from latency_tables.cortex_m.compilers import Firmware, build_firmware
 from latency_tables.cortex_m.counting import network_program, operator_program
 from latency_tables.cortex_m.program import Program
@@ -20,10 +22,13 @@ from latency_tables.cortex_m.table import (
 )
 from latency_tables.identity import SpaceIdentity
 from latency_tables.table import load_any_table
-from search_spaces import Architecture, SearchSpace
+from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest
 from search_spaces.operators.base import check_plan
+
+#: of a table that turns a channel's pixels into what the network takes; and of what some boot ROMs want to find
+_TABLE_BYTES, _BOOT_BYTES = 256, 20
 
 NOTE = "counted and planned, not timed"
 
@@ -55,6 +60,9 @@ def count_board(
         return finished
     options = {"seed": seed, "num_checked": num_checked}
     counts = count_programs(space, firmware, provenance, journal_path, **options, plan=memory_plan)
+    operators = space.operators()
+    programs = {key: operator_program(operator, plan=memory_plan) for key, operator in operators.items()}
+    around = around_network(space, board, firmware, programs.values())
     table = BoardTable(
         board=board,
         memory_plan="naive" if memory_plan == "naive" else "overwriting",
@@ -63,40 +71,34 @@ def count_board(
         source=kernels_source(board.core),
         provenance=provenance,
         space=SpaceIdentity.of(space),
-        per_network=PerNetwork(instructions=counts.around, flash=code_bytes(firmware)),
-        entries={
-            key: _costs(operator_program(operator, plan=memory_plan), counts.operators[key])
-            for key, operator in space.operators().items()
-        },
+        per_network=PerNetwork(instructions=counts.around, flash=around),
+        entries={key: _costs(program, counts.operators[key]) for key, program in programs.items()},
     )
-    table = table.model_copy(update={"checked": check(table, space, counts)})
+    table = table.model_copy(update={"checked": check(table, space, counts, firmware)})
     table.save(path)
     journal_path.unlink(missing_ok=True)
     return table
 
 
-def code_bytes(firmware: Firmware) -> int:
-    """Flash for the kernels and what starts them, whatever the network."""
-    return sum(len(data) for _, data in firmware.segments)
+def around_network(space: SearchSpace, board: Board, firmware: Firmware, programs: Iterable[Program]) -> int:
+    """Bytes of flash that a network of these operators has besides them: start-up, all kernels that any of them calls,
+    and a table of 256 bytes for every channel of its images.
+    """
+    kernels = {call.kernel for program in programs for call in program.calls}
+    return code_bytes(firmware, kernels) + _BOOT_BYTES * (board.name in BOOT) + _TABLE_BYTES * space.in_channels
 
 
-def network_costs(
-    space: SearchSpace, architecture: Architecture, *, instructions: int, code: int, plan: str
-) -> BoardCosts:
-    """A whole network, planned and laid out as one."""
-    whole = _costs(network_program(space, architecture, plan=plan), instructions)
-    return whole.model_copy(update={"flash": whole.flash + code})
-
-
-def check(table: BoardTable, space: SearchSpace, counts: Counts) -> CheckedBoard:
-    """The table's word for every network of `counts` against the network as a whole."""
+def check(table: BoardTable, space: SearchSpace, counts: Counts, firmware: Firmware) -> CheckedBoard:
+    """The table's word for every network of `counts` against the network as a whole: emulated in one run, planned, and
+    laid out as the linker will.
+    """
     rows = space.encode(list(counts.networks))
     told = {one.metric: one.cost(space).evaluate(rows) for one in table.tables()}
     networks = []
     for number, (architecture, instructions) in enumerate(counts.networks.items()):
-        observed = network_costs(
-            space, architecture, instructions=instructions, code=table.per_network.flash, plan=table.memory_plan
-        )
+        program = network_program(space, architecture, plan=table.memory_plan)
+        image = network_flash(program, firmware, num_tables=space.in_channels, board=table.board.name)
+        observed = _costs(program, instructions).model_copy(update={"flash": image})
         predicted = BoardCosts(**{metric: int(values[number]) for metric, values in told.items()})
         networks.append(CheckedCosts(architecture=architecture.to_json(), predicted=predicted, observed=observed))
     return CheckedBoard.of(networks)

@@ -98,8 +98,7 @@ def _print(table: ListedTable | BoardTable, space: SearchSpace, path: Path) -> N
             f"  on {len(table.checked.networks)} random networks that it was not made from: mean error "
             f"{errors.mape:.3%}, largest {table.checked.largest_error:.3%}{tau}"
         )
-    elif table.checked is not None:
-        console.print(
-            f"  on {len(table.checked.networks)} random whole networks: largest error of all three costs "
-            f"{table.checked.largest_error:.3%}"
-        )
+    elif not isinstance(table, ListedTable) and table.checked is not None:
+        largest = table.checked.largest_errors.model_dump()
+        told = ", ".join(f"{metric.replace('_', ' ')} {error:.3%}" for metric, error in largest.items())
+        console.print(f"  largest errors on {len(table.checked.networks)} random whole networks: {told}")

@@ -107,7 +107,8 @@ def _board_facts(name: str, table: BoardTable) -> dict[str, Any]:
         "memory_plan": table.memory_plan,
         "created": None,
         "num_operators": table.num_operators,
-        "error": checked and {"largest": checked.largest_error, "num": len(checked.networks)},
+        "error": checked
+        and {"largest": max(checked.largest_errors.model_dump().values()), "num": len(checked.networks)},
         "note": table.note,
         "licence": table.licence,
     }

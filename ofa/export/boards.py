@@ -1,5 +1,5 @@
-"""A network on a board: quantised, scored in integers, written as a bundle of C, and run in an emulator with the board's
-memory.
+"""A network on a board: quantised, scored in integers, written as a bundle of C, and run in an emulator that has the
+board's memory.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ class ExportJob:
 
     `devices` and `latencies` (device name -> cost table in ms): where it is measured, and what was predicted.
     `boards`: those that it is put on as a bundle of C. `ledger`: the file that test readings are entered in;
-    `read_test`: whether this network may read the test split, or only show a score it has. `facts` are copied into the report (budget, predictions, fine-tuning).
+    `read_test`: whether this network may read the test split, or only show a score it has. `facts` are copied into the
+    report (budget, predictions, fine-tuning).
     """
 
     name: str
