@@ -20,6 +20,7 @@ from ofa.mcu.calibration_images import calibration_images
 from ofa.mcu.integer import evaluate_program, quantize_images
 from ofa.mcu.quantize import quantize_network
 from ofa.mcu.settings import QuantizationSettings
+from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest, file_digest
 from trainers.data.test_ledger import score_once, stored_score
 
@@ -75,7 +76,12 @@ def deploy(job: ExportJob, board_job: BoardJob, folder: Path, *, batch_size: int
     )
     from ofa.mcu.verify import verify_bundle
 
-    verified = verify_bundle(folder / board_job.folder, board=board)
+    verified = verify_bundle(folder / board_job.folder, board=board, compiler=device.compiler)
+    if not verified.holds:
+        broken = [claim.name for claim in verified.claims if not claim.holds]
+        what = f"{len(verified.wrong)} of {NUM_GOLDEN} outputs are wrong" if verified.wrong else f"{broken} do not hold"
+        message = f"the bundle of {job.architecture.key} does not do on an emulated {board.name} what it says: {what}"
+        raise UserError(message, hint="Nothing was exported")
     return {
         "board": board.model_dump(mode="json"),
         "folder": board_job.folder,

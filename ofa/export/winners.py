@@ -66,7 +66,7 @@ def board_jobs(config: RunConfig, budget: dict[str, Any]) -> tuple[BoardJob, ...
             device=board,
             quantization=config.quantization,
             predicted={metric_of(name): told[name] for name in told if device_of(name) == board.name},
-            folder=BUNDLE if len(boards) == 1 else f"{BUNDLE}-{board.name}",
+            folder=BUNDLE if len(boards) == 1 and BUNDLE not in config.export.forms else f"{BUNDLE}-{board.name}",
         )
         for board in boards
     )

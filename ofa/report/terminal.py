@@ -37,10 +37,10 @@ def winners_table(report: dict[str, Any]) -> Table:
             "\n".join([escape(winner["budget"]), *(_cost(limit, name) for name, limit in limits.items())]),
             "\n".join(_cost(winner["predicted_costs"][name], name) for name in limits),
             "\n".join(_measured(text.remeasured(winner, name), limit, name) for name, limit in limits.items()),
-            "\n".join(_measured(text.exported_latency(winner, name), limit, name) for name, limit in limits.items()),
+            "\n".join(_measured(text.exported_cost(winner, name), limit, name) for name, limit in limits.items()),
             _share(winner["predicted_accuracy"]["mean"]),
-            _share(text.selected_accuracy(winner)),
-            _share(text.tested_accuracy(winner)),
+            _selected(winner),
+            _tested(winner),
             _size(winner["costs"]),
         )
     reference = report["reference"]
@@ -54,6 +54,20 @@ def winners_table(report: dict[str, Any]) -> Table:
             _size(reference["costs"]),
         )
     return table
+
+
+def _selected(winner: dict[str, Any]) -> str:
+    """Of a winner on a board, in int8 too."""
+    int8 = winner["int8_accuracy"]
+    return _share(text.selected_accuracy(winner)) + ("" if int8 is None else f"\n{_share(int8)} int8")
+
+
+def _tested(winner: dict[str, Any]) -> str:
+    lines = [_share(text.tested_accuracy(winner))]
+    for board in ((winner["export"] or {}).get("boards") or {}).values():
+        if (test := board["accuracy"]["test"]) is not None:
+            lines.append(f"{_share(test['accuracy'])} int8")
+    return "\n".join(lines)
 
 
 def _size(costs: dict[str, Any]) -> str:
