@@ -29,6 +29,7 @@ COMMANDS = (
     "search",
     "finetune",
     "export",
+    "verify_mcu",
     "report",
 )
 
@@ -46,7 +47,7 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_options)
     for name in COMMANDS:
-        app.command(name)(getattr(import_module(f"ofa.commands.{name}"), name))
+        app.command(name.replace("_", "-"))(getattr(import_module(f"ofa.commands.{name}"), name))
     imports = typer.Typer(
         help="Bring what you have from elsewhere: published once-for-all networks, tables, numbers.",
         no_args_is_help=True,

@@ -18,7 +18,13 @@ from trainers.training import train
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 #: what the data set of each config looks like: channels, side in pixels, classes (of an image folder, any number)
-SHAPES = {"mnist_5k": (1, 28, 10), "fashion_mnist": (1, 28, 10), "cifar10": (3, 32, 10), "image_folder": (3, 224, 20)}
+SHAPES = {
+    "mnist_5k": (1, 28, 10),
+    "elpv": (1, 300, 2),
+    "fashion_mnist": (1, 28, 10),
+    "cifar10": (3, 32, 10),
+    "image_folder": (3, 224, 20),
+}
 
 
 def two_steps_on_synthetic_images(path: Path) -> RunConfig:

@@ -61,7 +61,9 @@ def network_flash(program: Program, firmware: Firmware, *, num_tables: int = 0, 
     `num_tables` of 256 bytes each turn pixels into what the network takes: one a channel. `board` is a name: some
     want more than vectors at the beginning.
     """
-    constants = sum(_up(array.nbytes, _WEIGHTS_ALIGNMENT) for call in program.calls for array in call.constants().values())
+    constants = sum(
+        _up(array.nbytes, _WEIGHTS_ALIGNMENT) for call in program.calls for array in call.constants().values()
+    )
     net = flash(program) - constants + _NUMBER_OF_STEPS + _TABLE_BYTES * num_tables
     weights = max(constants, _WEIGHTS_ALIGNMENT)
     return _laid_out(firmware, {call.kernel for call in program.calls}, weights=weights, net=net, boot=board in BOOT)

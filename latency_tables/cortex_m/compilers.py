@@ -99,9 +99,7 @@ def build_firmware(core: Core, compiler: str = "zig") -> Firmware:
         folder = Path(name)
         sources = sorted(SOURCES.glob("*.c"))
         made = [found.compile(core, source, folder=folder, include=[SOURCES]) for source in sources]
-        elf = found.link(
-            core, made, script=SOURCES / "link.ld", entry="ofa_start", output="kernels.elf", folder=folder
-        )
+        elf = found.link(core, made, script=SOURCES / "link.ld", entry="ofa_start", output="kernels.elf", folder=folder)
         objects = {source.name: (folder / path).read_bytes() for source, path in zip(sources, made, strict=True)}
     segments, symbols = _read_elf(elf)
     code = hashlib.sha256(b"".join(data for _, data in segments)).hexdigest()

@@ -28,6 +28,7 @@ _SAME_SCALE = {
     "MAX_POOL_2D",
     "PAD",
     "PADV2",
+    "RELU6",  # TensorFlow Lite Micro clamps and does not rescale
     "RESHAPE",
     "SLICE",
     "TOPK_V2",

@@ -17,11 +17,12 @@ from search_spaces.common.errors import UserError
 class LoadedModel:
     """A model whose input is set once; a call is one inference and nothing else."""
 
-    def __init__(self, content: bytes, *, threads: int = 1, delegate: bool = True) -> None:
-        """XNNPACK, which LiteRT's own resolver brings, runs all that it can, unless `delegate` is False. Raises
-        `UserError` if LiteRT cannot load the model.
+    def __init__(self, content: bytes, *, threads: int = 1, delegate: bool = True, reference: bool = False) -> None:
+        """XNNPACK, which LiteRT's own resolver brings, runs all that it can, unless `delegate` is False; with
+        `reference`, LiteRT's reference kernels run everything. Raises `UserError` if LiteRT cannot load the model.
         """
         resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        resolver = OpResolverType.BUILTIN_REF if reference else resolver
         try:
             if not is_tflite(content):
                 raise ValueError("it does not begin as one")
@@ -68,6 +69,16 @@ class LoadedModel:
             raise UserError(f"this model takes {len(entries)} inputs, not {len(arrays)}")
         for entry, array in zip(entries, arrays, strict=True):
             self._interpreter.set_tensor(entry["index"], _as_stored(array, entry))
+
+    @property
+    def stored_input(self) -> NDArray[Any]:
+        """The first input as the model has it."""
+        return np.array(self._interpreter.get_tensor(self._interpreter.get_input_details()[0]["index"]))
+
+    @property
+    def stored_output(self) -> NDArray[Any]:
+        """The first output as the last `call` left it, not converted."""
+        return np.array(self._interpreter.get_tensor(self._interpreter.get_output_details()[0]["index"]))
 
     def output(self) -> NDArray[np.float32]:
         """The first output as the last `call` left it, converted from int8 where the model gives that."""

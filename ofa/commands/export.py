@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ofa.console import JsonFlag, emit
+
+
+def _print_bundle(form: dict[str, Any]) -> None:
+    needs, found = form["needs"], form["verified"]
+    flash = ", ".join(f"{number:,} bytes of flash ({compiler})" for compiler, number in needs["flash"].items())
+    print(f"{needs['board']}: {needs['arena']:,} bytes of maps, {flash or 'flash not predicted'}")
+    if found is None:
+        print("  not run in an emulator: pip install 'ofa-nas[mcu]', then ofa verify-mcu")
+    else:
+        instructions = f"{found['instructions']:,} instructions, {found['stack_bytes']:,} bytes of stack"
+        print(f"  {found['num_golden']} images in {found['emulator']} bit for bit, {instructions}")
 
 
 def export(
@@ -20,6 +31,9 @@ def export(
     ],
     formats: Annotated[
         str | None, typer.Option("--format", help="Forms, comma-separated; left out: those of the config.")
+    ] = None,
+    board: Annotated[
+        str | None, typer.Option(help="Of the form mcu: a board's name or YAML file; left out: that of the config.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The folder to make; left out: RUN/exports/NAME.")
@@ -39,7 +53,7 @@ def export(
     forms = [name.strip() for name in formats.split(",") if name.strip()] if formats is not None else None
     config = load_run_config(run)
     folder, report = export_architecture(
-        run, config, architecture, forms=forms, out=output, finetuned=finetuned, quiet=json
+        run, config, architecture, forms=forms, board=board, out=output, finetuned=finetuned, quiet=json
     )
     if json:
         emit({"folder": str(folder), **report})
@@ -51,6 +65,8 @@ def export(
     for device, latency in report["latency"].items():
         measured = latency["measured"] and latency["measured"]["median_ms"]
         print(f"{device}: {milliseconds(latency['predicted_ms'])} predicted, {milliseconds(measured)} measured")
+    if (mcu := report["forms"].get("mcu")) is not None:
+        _print_bundle(mcu)
     for form in report["forms"].values():
         ties = f" ({form['num_ties']} of {form['num_images']} images aside)" if form.get("num_ties") else ""
         print(f"{folder / form['file']}  {size(form['bytes'])}, off by at most {form['max_abs']:.1e}{ties}")

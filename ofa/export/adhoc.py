@@ -35,6 +35,7 @@ def export_architecture(
     which: str,
     *,
     forms: list[str] | None,
+    board: str | None = None,
     out: Path | None,
     finetuned: bool = False,
     quiet: bool = False,
@@ -49,7 +50,10 @@ def export_architecture(
     if forms is not None:
         for form in forms:
             get_form(form, key="--format")
-        settings = parse_settings(ExportSettings, {**settings.model_dump(), "forms": forms}, prefix="--format")
+        chosen = {"forms": forms} | ({} if board is None else {"board": board})
+        settings = parse_settings(ExportSettings, {**settings.model_dump(), **chosen}, prefix="--format")
+    elif board is not None:
+        settings = parse_settings(ExportSettings, {**settings.model_dump(), "board": board}, prefix="--board")
     if Path(which).is_file():
         read_architecture(Path(which))  # a damaged file is told before the supernet is read
     session = ExportSession(run, config, quiet)

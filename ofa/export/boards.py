@@ -16,10 +16,10 @@ from latency_tables.cortex_m.boards import get_board
 from latency_tables.cortex_m.compilers import kernels_digest
 from latency_tables.settings import BoardSettings
 from ofa.mcu.bundle import check_files, read_manifest, write_bundle
-from ofa.mcu.calibration_images import calibration_images
+from ofa.mcu.finetune import quantize_trained
 from ofa.mcu.integer import evaluate_program, quantize_images
-from ofa.mcu.quantize import quantize_network
 from ofa.mcu.settings import QuantizationSettings
+from ofa.mcu.verify import verify_bundle
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest, file_digest
 from trainers.data.test_ledger import score_once, stored_score
@@ -59,9 +59,15 @@ def deploy(job: ExportJob, board_job: BoardJob, folder: Path, *, batch_size: int
     integers to the bit.
     """
     board, device, side = get_board(board_job.device.board), board_job.device, job.architecture.resolution
-    images = calibration_images(job.data, resolution=side, num=board_job.quantization.num_images)
-    program = quantize_network(job.network, images, settings=board_job.quantization, plan=device.memory_plan)
-    selection = evaluate_program(program, job.data.batches("selection", resolution=side, batch_size=batch_size))
+    quantized = quantize_trained(
+        job.network,
+        job.data,
+        resolution=side,
+        settings=board_job.quantization,
+        plan=device.memory_plan,
+        seed=job.data.seed,
+    )
+    program = quantized.program
     write_bundle(
         program,
         folder / board_job.folder,
@@ -71,11 +77,9 @@ def deploy(job: ExportJob, board_job: BoardJob, folder: Path, *, batch_size: int
         mean=job.data.mean,
         std=job.data.std,
         names_of_classes=job.data.class_names,
-        facts={"architecture": job.architecture.to_json(), "selection_accuracy": selection.accuracy},
+        facts={"architecture": job.architecture.to_json(), "selection_accuracy": quantized.accuracy},
         compilers=(device.compiler,),
     )
-    from ofa.mcu.verify import verify_bundle
-
     verified = verify_bundle(folder / board_job.folder, board=board, compiler=device.compiler)
     if not verified.holds:
         broken = [claim.name for claim in verified.claims if not claim.holds]
@@ -88,7 +92,11 @@ def deploy(job: ExportJob, board_job: BoardJob, folder: Path, *, batch_size: int
         "sha256": file_digest(folder / board_job.folder / "bundle.json"),
         "memory_plan": device.memory_plan,
         "quantization": board_job.quantization.model_dump(mode="json"),
-        "accuracy": {"selection": asdict(selection), "test": _test_score(job, board_job, program, batch_size)},
+        "finetuned": quantized.finetuned,
+        "accuracy": {
+            "selection": {"accuracy": quantized.accuracy},
+            "test": _test_score(job, board_job, program, batch_size),
+        },
         "predicted": dict(board_job.predicted),
         "verified": verified.facts(),
     }

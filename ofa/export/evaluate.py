@@ -42,6 +42,15 @@ def selection_score(folder: Path, form: str, data: ImageData, *, resolution: int
     return {**asdict(evaluate_network(_Exported(get_form(form).load(folder)), batches)), "form": form}
 
 
+def form_accuracy(
+    network: nn.Module, folder: Path, form: str, data: ImageData, *, resolution: int, batch_size: int
+) -> dict[str, Any]:
+    """What a form in integers loses: {"form", "network"}, the scores of both on the selection split."""
+    batches = data.batches("selection", resolution=resolution, batch_size=batch_size)
+    found = selection_score(folder, form, data, resolution=resolution, batch_size=batch_size)
+    return {"form": found, "network": asdict(evaluate_network(network, batches))}
+
+
 def final_test_score(
     folder: Path, form: str, data: ImageData, *, resolution: int, batch_size: int, ledger: Path, key: str
 ) -> dict[str, Any]:

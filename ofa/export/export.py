@@ -13,8 +13,9 @@ from torch.fx import GraphModule
 
 from latency_tables.settings import DeviceSettings
 from ofa.export.architecture_file import FILE, ArchitectureFile, Preprocessing, write_architecture_file
-from ofa.export.evaluate import final_test_score, known_test_score, scored_form, selection_score
-from ofa.export.forms.base import Source
+from ofa.export.calibration import calibration_images
+from ofa.export.evaluate import final_test_score, form_accuracy, known_test_score, scored_form, selection_score
+from ofa.export.forms.base import Deployment, Examined, Folder, Source
 from ofa.export.forms.registry import get_form
 from ofa.export.layers import describe_layers, exact_costs
 from ofa.export.remeasure import remeasure
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 REPORT = "report.json"
+
+#: images whose outputs come with the form for microcontrollers
+_NUM_GOLDEN = 8
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
     if finished is not None:
         return finished
     network = job.network.eval()
-    source = Source(network, job.input_shape)
+    source = Source(network, job.input_shape, _calibration(job, settings), _deployment(job, settings))
     steps = len(settings.forms) + 3 + len(job.devices) + len(job.boards)
     with atomic_directory(out) as folder, progress_bar(f"exporting {job.name}", steps, quiet=quiet) as advance:
         write_architecture_file(folder / FILE, _described(job))
@@ -112,6 +116,7 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
             ties=any(operator.has_ties for _, operator in job.space.network(job.architecture)),
         )
         advance(note="scoring")
+        more = {name: _more_facts(name, job, source, folder, settings.batch_size) for name in settings.forms}
         form = scored_form(settings.forms)
         side, batch_size = job.architecture.resolution, settings.batch_size
         selection = selection_score(folder, form, job.data, resolution=side, batch_size=batch_size)
@@ -133,7 +138,7 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
             "latency": _latencies(job, measured),
             "layers": describe_layers(job.space, job.architecture, job.latencies or {}),
             "forms": {
-                name: {**_file_facts(folder / get_form(name).file), **asdict(differences[name])}
+                name: {**_file_facts(name, folder), **asdict(differences[name]), **more[name]}
                 for name in settings.forms
             },
             **({"boards": boards} if boards else {}),
@@ -152,7 +157,7 @@ def finished_export(out: Path, inputs: str) -> dict[str, Any] | None:
         report = read_json(path, "export report")
         if report["schema"] != SCHEMA or report["inputs"] != inputs or not (out / FILE).exists():
             return None
-        whole = all(file_digest(out / form["file"]) == form["sha256"] for form in report["forms"].values())
+        whole = all(_digest(name, out) == form["sha256"] for name, form in report["forms"].items())
         for board in report.get("boards", {}).values():
             from ofa.export.boards import is_whole
 
@@ -175,6 +180,40 @@ def _convert(name: str, source: Source, folder: Path) -> None:
             key=f"forms.{name}",
             hint="Nothing was exported; leave this form out to get the others",
         ) from error
+
+
+def _calibration(job: ExportJob, settings: ExportSettings) -> torch.Tensor | None:
+    """What forms in integers are calibrated on, if there are any."""
+    if all(get_form(name).exact for name in settings.forms):
+        return None
+    side, num = job.architecture.resolution, settings.num_calibration_images
+    return calibration_images(job.data, resolution=side, num=num)
+
+
+def _deployment(job: ExportJob, settings: ExportSettings) -> Deployment | None:
+    """What the form for microcontrollers takes, if it is wanted."""
+    if "mcu" not in settings.forms:
+        return None
+    from ofa.mcu.settings import QuantizationSettings
+
+    return Deployment(
+        board=settings.board,
+        golden=_real_images(job, _NUM_GOLDEN)[:_NUM_GOLDEN],
+        mean=job.data.mean,
+        std=job.data.std,
+        class_names=job.data.class_names,
+        quantization=QuantizationSettings(num_images=settings.num_calibration_images),
+        facts={"key": job.architecture.key, "architecture": job.architecture.to_json(), "space": job.space.description},
+    )
+
+
+def _more_facts(name: str, job: ExportJob, source: Source, folder: Path, batch_size: int) -> dict[str, Any]:
+    """What the report says of a form besides its file and its difference."""
+    form, side = get_form(name), job.architecture.resolution
+    facts = dict(form.examine(source, folder)) if isinstance(form, Examined) else {}
+    if not form.exact:
+        facts["accuracy"] = form_accuracy(job.network, folder, name, job.data, resolution=side, batch_size=batch_size)
+    return facts
 
 
 def _real_images(job: ExportJob, num: int) -> torch.Tensor:
@@ -245,8 +284,15 @@ def _described(job: ExportJob) -> ArchitectureFile:
     return ArchitectureFile(job.space, job.architecture, preprocessing, data.class_names)
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
-    return {"file": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path)}
+def _file_facts(name: str, folder: Path) -> dict[str, Any]:
+    form = get_form(name)
+    num = form.num_bytes(folder) if isinstance(form, Folder) else (folder / form.file).stat().st_size
+    return {"file": form.file, "bytes": num, "sha256": _digest(name, folder)}
+
+
+def _digest(name: str, folder: Path) -> str:
+    form = get_form(name)
+    return form.digest(folder) if isinstance(form, Folder) else file_digest(folder / form.file)
 
 
 def _inputs(job: ExportJob, settings: ExportSettings) -> str:
@@ -259,7 +305,7 @@ def _inputs(job: ExportJob, settings: ExportSettings) -> str:
             "network": job.network_sha256,
             "architecture": job.architecture.to_json(),
             "space": job.space.fingerprint,
-            "splits": {split: job.data.split_sha256[split] for split in ("selection", "test")},
+            "splits": {split: job.data.split_sha256[split] for split in ("calibration", "selection", "test")},
             "read_test": job.read_test,
             "devices": [device.model_dump(mode="json") for device in job.devices],
             "predicted": {device: float(table.evaluate(row)[0]) for device, table in (job.latencies or {}).items()},

@@ -18,12 +18,34 @@ class ExportSettings(Settings):
     """Largest absolute difference of any logit between the network and any of its forms."""
     num_images: int = pydantic.Field(default=64, ge=64)
     """Real images (of the selection split) the forms are compared on."""
+    num_calibration_images: int = pydantic.Field(default=256, ge=1)
+    """Images of the calibration split that forms in integers are calibrated on."""
+    board: str | None = None
+    """The microcontroller board of the form `mcu`: a name, or the path of a YAML file."""
     batch_size: int = pydantic.Field(default=256, ge=1)
     finetune_epochs: int = pydantic.Field(default=0, ge=0)
     """Epochs each winner is trained on alone, distilled from the largest subnet; 0 leaves it as the supernet has it."""
     finetune_lr: float = pydantic.Field(default=1e-3, gt=0)
     finetune_weight_decay: float = pydantic.Field(default=1e-2, ge=0)
     finetune_batch_size: int = pydantic.Field(default=128, ge=2)
+
+    @pydantic.field_validator("board")
+    @classmethod
+    def _known_board(cls, name: str | None) -> str | None:
+        from latency_tables.cortex_m.boards import get_board
+
+        if name is not None:
+            get_board(name)
+        return name
+
+    @pydantic.model_validator(mode="after")
+    def _has_board(self) -> ExportSettings:
+        if "mcu" in self.forms and self.board is None:
+            from latency_tables.cortex_m.boards import list_boards
+
+            hint = f"Boards: {', '.join(list_boards())}, or a YAML file"
+            raise UserError("the form mcu is for a board, and none is named", key="board", hint=hint)
+        return self
 
     @pydantic.field_validator("forms")
     @classmethod

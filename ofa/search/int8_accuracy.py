@@ -37,7 +37,7 @@ class Int8Evaluator:
                 self._known[line["key"]] = line["accuracy"]
 
     def __call__(self, architecture: Architecture) -> float:
-        """Accuracy on the selection split, in 0..1. It does not depend on the memory plan."""
+        """Accuracy on the selection split, in 0..1: without fine-tuning, and whatever the memory plan."""
         if architecture.key not in self._known:
             accuracy = self._accuracy(architecture)
             append_line(self._run / FILE, {"key": architecture.key, "accuracy": accuracy, "setup": self._setup})
@@ -45,15 +45,14 @@ class Int8Evaluator:
         return self._known[architecture.key]
 
     def _accuracy(self, architecture: Architecture) -> float:
-        from ofa.mcu.calibration_images import calibration_images
         from ofa.mcu.integer import evaluate_program
-        from ofa.mcu.quantize import quantize_network
+        from ofa.mcu.quantize import calibration_images, quantize_network
         from trainers.evaluation.evaluate import specialize
 
         supernet, data = self._load()
         settings, side = self._config.quantization, architecture.resolution
         network = specialize(supernet, architecture, data, cache=self._run / "calibrated")
-        images = calibration_images(data, resolution=side, num=settings.num_images)
+        images = calibration_images(data, resolution=side, num_images=settings.num_images)
         program = quantize_network(network, images, settings=settings, plan="naive")
         batches = data.batches("selection", resolution=side, batch_size=self._config.records.batch_size)
         return float(evaluate_program(program, batches).accuracy)

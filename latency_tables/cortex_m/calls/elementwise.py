@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.cortex_m.program import Call, Map, Word
-from latency_tables.cortex_m.quantization import HIGH, LOW, Affine, Bytes, Finish, Ints
+from latency_tables.cortex_m.quantization import HIGH, LOW, Affine, Bytes, Finish
 from search_spaces.common.errors import UserError
 
 

@@ -11,7 +11,7 @@ int main(void);
 #define OFA_PAINT 0xc5c5c5c5u
 
 /* where every fault and every interrupt that nobody handles ends */
-__attribute__((noreturn)) void ofa_fault(void) {
+__attribute__((noreturn, weak)) void ofa_fault(void) {
     for (;;) {
     }
 }

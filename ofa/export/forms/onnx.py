@@ -23,6 +23,7 @@ OPSET = 20
 class OnnxForm:
     name = "onnx"
     file = "model.onnx"
+    exact = True
 
     def write(self, source: Source, folder: Path) -> None:
         with in_file(self.file):

@@ -16,6 +16,7 @@ from search_spaces.common.files import write_bytes
 class Pt2Form:
     name = "pt2"
     file = "model.pt2"
+    exact = True
 
     def write(self, source: Source, folder: Path) -> None:
         archive = io.BytesIO()  # torch's own file writer ends the whole process when the disk is full

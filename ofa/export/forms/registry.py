@@ -12,6 +12,9 @@ from search_spaces.common.registry import Registry
 
 FORMS: Registry[Callable[[], Form]] = Registry("export form")
 
+#: forms whose packages come with an extra of this project
+_EXTRAS = {"tflm": "tflm"}
+
 
 @FORMS.register("safetensors")
 def _safetensors() -> Form:
@@ -34,6 +37,20 @@ def _onnx() -> Form:
     return OnnxForm()
 
 
+@FORMS.register("tflm")
+def _tflm() -> Form:
+    from ofa.export.forms.tflm import TflmForm
+
+    return TflmForm()
+
+
+@FORMS.register("mcu")
+def _mcu() -> Form:
+    from ofa.export.forms.mcu import McuForm
+
+    return McuForm()
+
+
 def get_form(name: str, *, key: str = "forms") -> Form:
     """The form called `name`. Raises `UserError` for an unknown one, or when its converter is not installed."""
     make = FORMS.get(name, key=key)
@@ -45,5 +62,5 @@ def get_form(name: str, *, key: str = "forms") -> Form:
             f"needs the package {package!r}, which is not installed",
             key=key,
             value=name,
-            hint=f"pip install {package}",
+            hint=f"pip install 'ofa-nas[{_EXTRAS[name]}]'" if name in _EXTRAS else f"pip install {package}",
         ) from error

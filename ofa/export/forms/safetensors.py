@@ -19,6 +19,7 @@ from search_spaces.plain import build_network
 class SafetensorsForm:
     name = "safetensors"
     file = "model.safetensors"
+    exact = True
 
     def write(self, source: Source, folder: Path) -> None:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in source.network.state_dict().items()}

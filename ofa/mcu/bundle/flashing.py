@@ -32,5 +32,5 @@ def flashing_steps(board: Board) -> list[str]:
     direct = next((text for start, text in _DIRECT.items() if board.name.startswith(start)), None)
     steps = [] if direct is None else [direct.format(origin=board.flash.origin)]
     interface, target = openocd_files(board) or ("YOUR_INTERFACE.cfg", "YOUR_TARGET.cfg")
-    program = f'-c "program build/firmware.elf verify reset exit"'
+    program = '-c "program build/firmware.elf verify reset exit"'
     return [*steps, f"openocd -f {interface} -f {target} {program}"]

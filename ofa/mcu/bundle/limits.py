@@ -14,8 +14,8 @@ def check_fits(program: Program, layout: Layout, board: Board, *, flash: int) ->
     needed = layout.num_bytes + board.stack
     if needed > board.sram.size:
         raise UserError(
-            f"{board.name} has {board.sram.size:,} bytes of SRAM, the network needs {needed:,}: {layout.num_bytes:,} for "
-            f"its maps and {board.stack:,} of stack; {peak_layers(program, layout)} decide",
+            f"{board.name} has {board.sram.size:,} bytes of SRAM, the network needs {needed:,}: {layout.num_bytes:,} "
+            f"for its maps and {board.stack:,} of stack; {peak_layers(program, layout)} decide",
             key="sram",
             hint="Take a smaller network (--max peak_memory=...), a lower resolution, or another board",
         )

@@ -39,9 +39,9 @@ class Claims(Settings):
 
     arena: int = Field(ge=0)
     """Bytes of SRAM for all maps, the network's `peak_memory`."""
-    flash: dict[str, int] = {}
+    flash: dict[str, int] = Field(default_factory=dict)
     """Bytes of the whole image."""
-    instructions: dict[str, int] = {}
+    instructions: dict[str, int] = Field(default_factory=dict)
     """Of one inference, by compiler and core."""
     peak_layers: str = ""
 
@@ -63,7 +63,7 @@ class Manifest(Settings):
     macs: int
     sources: tuple[str, ...]
     """C files of the network's image, in the order they are linked."""
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = Field(default_factory=dict)
     """Architecture, preprocessing, classes, accuracy: whatever the maker of the bundle says of it."""
     files: dict[str, str]
     """SHA-256 of every file but this one."""

@@ -81,8 +81,8 @@ def net_source(
 ) -> str:
     """The calls' arguments, and the steps.
 
-    `arena` defines the memory of the maps. By default they are in one array; `places` (by map) and `scratch` (by the map
-    that a call writes) are other C expressions of their addresses.
+    `arena` defines the memory of the maps. By default they are in one array; `places` (by map) and `scratch` (by the
+    map that a call writes) are other C expressions of their addresses.
     """
     places = places or {name: f"AT({offset})" for name, offset in layout.offsets.items()}
     scratch = scratch or {name: f"AT({offset})" for name, offset in layout.scratch.items()}
@@ -99,7 +99,7 @@ def net_source(
         "/* members of structs in structs follow one another */",
         '#pragma GCC diagnostic ignored "-Wmissing-braces"',
         "",
-        "/* not cleared at reset: every byte is written before it is read */",
+        "/* not cleared at reset: no output depends on a byte that was not written before */",
         "#ifdef __arm__",
         '#define OFA_ARENA __attribute__((section(".bss.ofa_net_arena"), aligned(16)))',
         "#else",

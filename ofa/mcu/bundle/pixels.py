@@ -13,7 +13,7 @@ def pixel_tables(mean: Sequence[float], std: Sequence[float], affine: Affine) ->
     """(C, 256): `(pixel / 255 - mean) / std`, in single precision as in training, then quantised."""
     pixels = np.arange(256, dtype=np.float32)
     rows = []
-    for m, s in zip(np.float32(mean), np.float32(std), strict=True):
+    for m, s in zip(np.array(mean, np.float32), np.array(std, np.float32), strict=True):
         rows.append(affine.quantize(pixels * (np.float32(1) / (np.float32(255) * s)) - m / s))
     return np.stack(rows)
 

@@ -9,8 +9,8 @@ from ofa.mcu.bundle.manifest import Manifest
 _TEXT = """\
 # {name} on {title}
 
-An int8 network in C11 that needs no library: {macs:,} multiply-accumulates, {height} x {width} x {channels} in, {classes}
-scores out.
+An int8 network in C11 that needs no library: {macs:,} multiply-accumulates, {height} x {width} x {channels} in,
+{classes} scores out.
 
 | | needs | {board} has |
 |---|---|---|
@@ -23,14 +23,14 @@ scores out.
 ## Is it what it should be?
 
     make check                       # on this machine: {num} golden inputs, outputs compared bit for bit
-    make sanitize                    # the same, and 1,000 random inputs, under address and undefined-behaviour sanitizers
-    ofa verify-mcu .                 # on an emulated {core} with no more memory than the board has (ofa-nas[mcu])
+    make sanitize                    # the same, and 1,000 random inputs, under sanitizers of memory and behaviour
+    ofa verify-mcu .                 # on an emulated {core} with no more memory than the board has
 
 `make host && build/net IMAGE` prints the scores of an image: {image_form}.
 
 ## In your program
 
-Compile `net.c`, `weights.c`, `firmware/net_run.c` and `kernels/*.c` with your own sources (keep one object a source and no
+Compile `net.c`, `weights.c`, `firmware/net_run.c` and `kernels/*.c` with your own sources (one object a source and no
 link-time optimisation, if instructions are to stay as they were counted), and
 
     #include "net.h"
@@ -47,20 +47,20 @@ initial value: `board.ld` keeps it out of what is cleared at reset.
     make firmware                    # arm-none-eabi-gcc; or: make firmware CC="zig cc"
 {flash_steps}
 
-`firmware/firmware.c` is the smallest program: one inference after another, `ofa_done` is the place for a breakpoint. Clocks,
-caches and peripherals are as they are after reset: starting them is your board's support code's.
+`firmware/firmware.c` is the smallest program: one inference after another, `ofa_done` is the place for a breakpoint.
+Clocks, caches and peripherals are as they are after reset: to start them is up to your board's support code.
 
 Golden inputs on the board itself, through a debugger (semihosting):
 
     make semihosting DWT=1
 {semihosting}
 
-It ends with `images {num}`, `wrong 0`, the bytes of stack in use, and `cycles`: what the core's cycle counter (DWT CYCCNT) says of
-the last inference. With `make firmware DWT=1` the same count is in the variable `ofa_cycles`:
+It ends with `images {num}`, `wrong 0`, the bytes of stack in use, and `cycles`: what the core's cycle counter (DWT
+CYCCNT) says of the last inference. With `make firmware DWT=1` that is in the variable `ofa_cycles`:
 
     gdb -ex "target remote :3333" -ex "break ofa_done" -ex continue -ex "print ofa_cycles" build/firmware.elf
 
-Instructions are not cycles: flash wait states and caches decide the rest, so these two numbers are worth noting side by side.
+Instructions are not cycles: flash wait states and caches decide the rest.
 """
 
 
@@ -107,6 +107,6 @@ def _commands(commands: list[str]) -> str:
 def _semihosting(board: Board) -> str:
     interface, target = openocd_files(board) or ("YOUR_INTERFACE.cfg", "YOUR_TARGET.cfg")
     return (
-        f"openocd -f {interface} -f {target} -c init -c \"arm semihosting enable\" "
+        f'openocd -f {interface} -f {target} -c init -c "arm semihosting enable" '
         '-c "program build/semihosting.elf verify" -c "reset run"'
     )

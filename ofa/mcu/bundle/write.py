@@ -53,7 +53,7 @@ def write_bundle(
 
     `images` (N, H, W, C) are the golden inputs as the network takes them; golden `outputs` (N, H', W', K) are those of
     `program.reference` unless given. `mean` and `std` of each channel, of pixels scaled to 0..1, make the table that
-    pictures go through. Flash, and with `count` instructions, are predicted for those of `compilers` that are installed.
+    pictures go through. Flash, and with `count` instructions, are predicted for those `compilers` that are installed.
     Raises `UserError` for a network that does not fit `board`, before anything is written.
     """
     if folder.exists() and not (folder / FILE).exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -82,7 +82,13 @@ class Built:
 
 
 def build_image(
-    folder: Path, manifest: Manifest, board: Board, *, compiler: str, main: str = "firmware.c", define: Sequence[str] = ()
+    folder: Path,
+    manifest: Manifest,
+    board: Board,
+    *,
+    compiler: str,
+    main: str = "firmware.c",
+    define: Sequence[str] = (),
 ) -> Built:
     """Compile and link as the bundle's Makefile does, with `main` in the place of firmware/firmware.c.
 

@@ -45,8 +45,12 @@ class Machine:
         self.title = emulator_version()
         self._machine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._machine.ctl_set_cpu_model(getattr(self._arm, board.processor.unicorn))
-        self._machine.mem_map(board.flash.origin, _whole_pages(board.flash.size), unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
-        self._machine.mem_map(board.sram.origin, _whole_pages(board.sram.size), unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
+        self._machine.mem_map(
+            board.flash.origin, _whole_pages(board.flash.size), unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+        )
+        self._machine.mem_map(
+            board.sram.origin, _whole_pages(board.sram.size), unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE
+        )
         for address, data in image.segments:
             self._machine.mem_write(address, data)
         self._machine.mem_write(board.sram.origin, _noise(board.sram.size))
@@ -89,8 +93,8 @@ class Machine:
             what, place = self._outside
             sram, flash = board.sram, board.flash
             raise OutsideMemory(
-                f"{where} {what} {place:#010x}, but {board.name} has SRAM at {sram.origin:#010x} to {sram.end:#010x} and "
-                f"flash at {flash.origin:#010x} to {flash.end:#010x} (not to be written)"
+                f"{where} {what} {place:#010x}, but {board.name} has SRAM at {sram.origin:#010x} to {sram.end:#010x} "
+                f"and flash at {flash.origin:#010x} to {flash.end:#010x} (not to be written)"
             ) from error
 
     def _refuse(self, machine: Any, access: int, address: int, size: int, value: int, data: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainers.data.sources import cifar10, fashion_mnist, image_folder, mnist_5k, npz, synthetic
+from trainers.data.sources import cifar10, elpv, fashion_mnist, image_folder, mnist_5k, npz, synthetic
 from trainers.data.sources.registry import SOURCES
 
-__all__ = ["SOURCES", "cifar10", "fashion_mnist", "image_folder", "mnist_5k", "npz", "synthetic"]
+__all__ = ["SOURCES", "cifar10", "elpv", "fashion_mnist", "image_folder", "mnist_5k", "npz", "synthetic"]

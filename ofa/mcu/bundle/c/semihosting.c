@@ -88,7 +88,39 @@ static int same_output(int32_t file) {
 #define DWT_LAR (*(volatile uint32_t *)0xe0001fb0u)
 #endif
 
+#ifdef OFA_MPU_FLASH
+#define MPU_CTRL (*(volatile uint32_t *)0xe000ed94u)
+#define MPU_RNR (*(volatile uint32_t *)0xe000ed98u)
+#define MPU_RBAR (*(volatile uint32_t *)0xe000ed9cu)
+#define MPU_RASR (*(volatile uint32_t *)0xe000eda0u)
+
+extern const void *const ofa_vectors[];
+
+/* for emulators with more memory than the board: all that is not the board's faults, and so does a write to flash */
+static void close_memory(void) {
+    MPU_RNR = 0;
+    MPU_RBAR = (uint32_t)(uintptr_t)ofa_vectors;
+    MPU_RASR = OFA_MPU_FLASH | 6u << 24; /* read only */
+    MPU_RNR = 1;
+    MPU_RBAR = (uint32_t)(uintptr_t)ofa_stack_bottom;
+    MPU_RASR = OFA_MPU_SRAM | 3u << 24 | 1u << 28; /* read and write, never run */
+    MPU_CTRL = 1;
+    __asm__ volatile("dsb\n\tisb" : : : "memory");
+}
+#endif
+
+/* a fault ends the run instead of waiting for somebody to look */
+__attribute__((noreturn)) void ofa_fault(void) {
+    say("fault: an access outside of the board's memory\n");
+    host(SYS_EXIT, EXIT_BAD);
+    for (;;) {
+    }
+}
+
 int main(void) {
+#ifdef OFA_MPU_FLASH
+    close_memory();
+#endif
     int32_t inputs = open_file("golden/inputs.bin", 17, READ_BINARY);
     int32_t expected = open_file("golden/outputs.bin", 18, READ_BINARY);
     int32_t found = open_file("found_outputs.bin", 17, WRITE_BINARY);

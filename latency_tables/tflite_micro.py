@@ -1,0 +1,112 @@
+"""TensorFlow Lite Micro: networks in operators that it has, and its interpreter on this computer.
+
+https://github.com/tensorflow/tflite-micro; the package tflite-micro (wheels for Linux on x86-64) is its interpreter with
+the reference kernels, which compute what LiteRT's reference kernels do, but for some steps of one in transformers.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import operator
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import fx, nn
+
+from latency_tables.tflite_file import TFLiteModel
+from search_spaces.common.errors import UserError
+
+#: operators that `tflite_graph` writes and TFLM has no kernel for
+LACKING = ("GELU", "TOPK_V2")
+
+#: of GELU: x sigmoid(1.702 x) (Hendrycks and Gimpel, https://arxiv.org/abs/1606.08415, section 2)
+_GELU_SLOPE = 1.702
+_ARENA_BYTES = 64 * 2**20
+_ALLOCATED = re.compile(r"Arena allocation (head|tail) (\d+) bytes")
+
+
+@dataclass(frozen=True)
+class MicroRun:
+    """`outputs` (num, *output shape) int8. `head_bytes` of the arena hold tensors and scratch memory, on any device so
+    many; `tail_bytes` what the interpreter keeps besides, with pointers of 8 bytes where a microcontroller has 4.
+    """
+
+    outputs: NDArray[np.int8]
+    head_bytes: int
+    tail_bytes: int
+    version: str
+
+
+def for_micro(module: fx.GraphModule) -> fx.GraphModule:
+    """An equal network but for every GELU, which is its approximation by a sigmoid: TFLM has none."""
+    network = copy.deepcopy(module)
+    leaves = dict(network.named_modules())
+    for node in list(network.graph.nodes):
+        if node.op != "call_module" or not isinstance(leaves[str(node.target)], nn.GELU):
+            continue
+        gate = f"{node.target}_gate"
+        network.add_submodule(gate, nn.Sigmoid())
+        with network.graph.inserting_before(node):
+            steeper = network.graph.call_function(operator.mul, (node.args[0], _GELU_SLOPE))
+            share = network.graph.call_module(gate, (steeper,))
+            product = network.graph.call_function(operator.mul, (node.args[0], share))
+        node.replace_all_uses_with(product)
+        network.graph.erase_node(node)
+    network.delete_all_unused_submodules()
+    network.graph.lint()
+    network.recompile()
+    return network
+
+
+def check_operators(model: TFLiteModel) -> None:
+    """Raises `UserError` naming the first operator that TFLM lacks, and where it is."""
+    for found in model.operators:
+        if found.kind in LACKING:
+            hint = "Networks that drop tokens need it" if found.kind == "TOPK_V2" else None
+            where = found.outputs[0].name
+            raise UserError(f"TensorFlow Lite Micro has no operator {found.kind}", key=where, hint=hint)
+
+
+def micro_installs_here() -> bool:
+    """Whether there are wheels of the interpreter for this computer."""
+    return sys.platform == "linux" and platform.machine() == "x86_64"
+
+
+def check_installed() -> None:
+    """Raises `UserError`, saying what brings it, where the interpreter is not installed."""
+    if importlib.util.find_spec("tflite_micro") is None:
+        raise UserError(
+            "needs TensorFlow Lite Micro's interpreter, the package 'tflite-micro', which is not installed",
+            hint="pip install 'ofa-nas[tflm]'",
+        )
+
+
+def run_micro(model: bytes, inputs: NDArray[np.int8]) -> MicroRun:
+    """The outputs for `inputs` (num, *input shape), one after another.
+
+    Raises `UserError` with the interpreter's reason if it cannot load or run the model, or is not installed.
+    """
+    check_installed()
+    with tempfile.TemporaryDirectory(prefix="ofa-tflm-") as name:
+        folder = Path(name)
+        files = [str(folder / file) for file in ("model.tflite", "inputs.npy", "outputs.npy")]
+        Path(files[0]).write_bytes(model)
+        np.save(files[1], inputs)
+        runner = Path(__file__).with_name("tflite_micro_runner.py")
+        command = [sys.executable, "-P", str(runner), *files, str(_ARENA_BYTES)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode:
+            reason = next((line for line in done.stderr.splitlines() if line.strip()), f"exit code {done.returncode}")
+            raise UserError(f"TensorFlow Lite Micro does not run this model: {reason}")
+        outputs = np.load(files[2])
+    arena = {part: int(size) for part, size in _ALLOCATED.findall(done.stderr)}
+    return MicroRun(outputs, arena["head"], arena["tail"], version("tflite-micro"))
