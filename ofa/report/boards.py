@@ -27,8 +27,8 @@ def boards_section(report: Report) -> Markup | None:
     table = tag("div", tag("table", head, tag("tbody", rows)), class_="scroll") if rows else None
     note = (
         "Winners of a board are chosen by their accuracy in int8 on the selection split, computed in integers as the "
-        "board does. Memory, flash and instructions are those found where the bundle ran in an emulator with the board's "
-        "memory, its outputs equal to the integers bit for bit; below, what the table predicted."
+        "board does. Memory, flash and instructions are those found where the bundle ran in an emulator that has the "
+        "board's memory, its outputs equal to the integers bit for bit; below, what the table predicted."
     )
     certificates = [_certificate(name, board) for name, board in report["boards"].items()]
     return tag("section", tag("h2", "On the board"), tag("p", note, class_="note"), table, certificates, id="boards")
