@@ -17,6 +17,7 @@ from pathlib import Path
 from latency_tables.cortex_m.compilers import SOURCES, Firmware, get_compiler
 from latency_tables.cortex_m.cores import Core
 from latency_tables.cortex_m.footprint import flash
+from latency_tables.cortex_m.kernel_sources import kernel_sources
 from latency_tables.cortex_m.program import Program
 
 #: C files around a network; the first ones that are linked
@@ -39,15 +40,6 @@ class _Section:
     kind: str
     size: int
     alignment: int
-
-
-def kernel_sources(kernels: Iterable[str]) -> tuple[str, ...]:
-    """The files that `kernels` are written in, sorted."""
-    wanted, found = {*kernels}, set()
-    for source in SOURCES.glob("*.c"):
-        if wanted & {*re.findall(r"^void ofa_(\w+)\(const void \*arguments\) \{", source.read_text(), re.MULTILINE)}:
-            found.add(source.name)
-    return tuple(sorted(found))
 
 
 def code_bytes(firmware: Firmware, kernels: Iterable[str]) -> int:

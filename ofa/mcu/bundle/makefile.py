@@ -10,7 +10,7 @@ from latency_tables.cortex_m.compilers import FLAGS, GCC_FLAGS
 
 _TEXT = """\
 # make check       compile for this machine, compare with the golden outputs
-# make sanitize    the same, and 1,000 random images, with the address and undefined-behaviour sanitizers of gcc or clang
+# make sanitize    the same, and 1,000 random images, under the address and undefined-behaviour sanitizers
 # make firmware    build/firmware.elf and .bin for {title}: CC=arm-none-eabi-gcc, or CC="zig cc"
 # make semihosting build/semihosting.elf: reads golden/ through a debugger or QEMU
 # make ... DWT=1   with the cycle counter around every inference

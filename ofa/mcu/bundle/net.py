@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from latency_tables.cortex_m.arena import Layout
+from latency_tables.cortex_m.kernel_sources import kernel_struct
 from latency_tables.cortex_m.program import Call, Map, Program
 from latency_tables.cortex_m.quantization import Affine, Bytes
 from ofa.mcu.bundle.weights import Weights
@@ -158,7 +159,7 @@ def _call(
     said = call.output.replace("*/", "* /")
     return (
         f"/* {said}: {sizes} -> {_sides(program.shapes[call.output])} */\n"
-        f"static const struct {call.kernel} call_{number} = {{\n{_wrapped(words)}}};\n"
+        f"static const struct {kernel_struct(call.kernel)} call_{number} = {{\n{_wrapped(words)}}};\n"
     )
 
 

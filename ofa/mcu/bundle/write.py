@@ -11,10 +11,11 @@ import numpy as np
 
 from latency_tables.cortex_m.arena import Layout, plan
 from latency_tables.cortex_m.boards import Board
-from latency_tables.cortex_m.code_size import AROUND, BOOT, FIRMWARE, RUN, kernel_sources, network_flash
+from latency_tables.cortex_m.code_size import AROUND, BOOT, FIRMWARE, RUN, network_flash
 from latency_tables.cortex_m.compilers import SOURCES, Firmware, build_firmware
 from latency_tables.cortex_m.counting import Counter
 from latency_tables.cortex_m.footprint import flash
+from latency_tables.cortex_m.kernel_sources import kernel_sources
 from latency_tables.cortex_m.program import Program
 from latency_tables.cortex_m.quantization import Affine, Bytes
 from ofa.mcu.bundle.limits import check_fits, peak_layers
@@ -71,7 +72,7 @@ def write_bundle(
     if sizes:
         check_fits(program, layout, board, flash=min(sizes.values()))
     if outputs is None:
-        outputs = np.stack([program.reference(image) for image in images])
+        outputs = program.reference(images)
     claims = Claims(
         arena=layout.num_bytes,
         flash=sizes,

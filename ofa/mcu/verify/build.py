@@ -9,13 +9,14 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from latency_tables.cortex_m.boards import Board
 from latency_tables.cortex_m.compilers import get_compiler
+from latency_tables.cortex_m.cores import Core
 from ofa.mcu.bundle.linker_script import linker_script
 from ofa.mcu.bundle.manifest import Manifest
 from search_spaces.common.errors import UserError
@@ -96,16 +97,32 @@ def build_image(
     small.
     """
     found, core, folder = get_compiler(compiler), board.processor, folder.resolve()
+    headers = tuple((path.name, path.read_text()) for path in sorted((folder / "kernels").glob("*.h")))
     with tempfile.TemporaryDirectory(prefix="ofa-bundle-") as name:
         made = Path(name)
         objects = []
         for source in manifest.sources:
-            source = f"firmware/{main}" if source == "firmware/firmware.c" else source
-            include = [folder, folder / "kernels"]
-            objects.append(found.compile(core, folder / source, folder=made, include=include, define=define))
+            path = folder / (f"firmware/{main}" if source == "firmware/firmware.c" else source)
+            if '#include "net.h"' in (text := path.read_text()):
+                include = [folder, folder / "kernels"]
+                objects.append(found.compile(core, path, folder=made, include=include, define=define))
+            else:
+                objects.append(f"{path.stem}.o")
+                (made / objects[-1]).write_bytes(_compiled(compiler, core, path.name, text, headers))
         write_text(made / "board.ld", linker_script(board))
         elf = found.link(core, objects, script=made / "board.ld", entry="ofa_reset", output="net.elf", folder=made)
     return Built(elf, found.title)
+
+
+@lru_cache(maxsize=128)
+def _compiled(compiler: str, core: Core, name: str, text: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The object of a source that knows nothing of the network: the same in many bundles."""
+    with tempfile.TemporaryDirectory(prefix="ofa-object-") as place:
+        folder = Path(place)
+        for file, content in ((name, text), *headers):
+            write_text(folder / file, content)
+        made = get_compiler(compiler).compile(core, folder / name, folder=folder, include=[folder])
+        return (folder / made).read_bytes()
 
 
 def build_host(folder: Path, manifest: Manifest, out: Path, *, flags: Sequence[str] = ()) -> Path | None:
