@@ -10,19 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from latency_tables.cortex_m.boards import get_board, list_boards
 from search_spaces.common.registry import Registry
 
 if TYPE_CHECKING:
+    from latency_tables.cortex_m.board_table import BoardTable
     from latency_tables.listed import ListedTable
     from search_spaces import SearchSpace
 
 
 class Count(Protocol):
-    """Makes the table of a space; see `cortex_m.table.count_table`."""
+    """Makes the table of a space; see `cortex_m.table.count_table` and `cortex_m.board_count.count_board`."""
 
     def __call__(
         self, space: SearchSpace, *, path: Path, seed: int = 0, compiler: str = "zig", replace: bool = False
-    ) -> ListedTable: ...
+    ) -> ListedTable | BoardTable: ...
 
 
 COUNTED: Registry[Count] = Registry("device")
@@ -44,6 +46,38 @@ def _ethos_u(
     return measure_vela(space, accelerator, path=path, seed=seed, replace=replace)
 
 
+def count_on_board(
+    name: str,
+    space: SearchSpace,
+    *,
+    path: Path,
+    seed: int = 0,
+    compiler: str = "zig",
+    memory_plan: str = "overwriting",
+    num_checked: int = 50,
+    replace: bool = False,
+) -> BoardTable:
+    """The table of a board, by its name or the path of its YAML file."""
+    board = get_board(name, key="--device")  # before torch is imported
+    from latency_tables.cortex_m.board_count import count_board
+
+    return count_board(
+        space,
+        board,
+        path=path,
+        seed=seed,
+        compiler=compiler,
+        memory_plan=memory_plan,
+        num_checked=num_checked,
+        replace=replace,
+    )
+
+
+def is_board(device: str) -> bool:
+    """Whether a device is a board that comes with this project, or the file of one."""
+    return device in list_boards() or device.endswith((".yaml", ".yml"))
+
+
 for _accelerator in (
     "ethos-u55-32",
     "ethos-u55-64",
@@ -55,3 +89,5 @@ for _accelerator in (
     COUNTED.register(_accelerator)(partial(_ethos_u, _accelerator))
 for _core in ("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"):
     COUNTED.register(_core)(partial(_cortex_m, _core))
+for _board in list_boards():
+    COUNTED.register(_board)(partial(count_on_board, _board))

@@ -26,7 +26,8 @@ class Layer:
 
 @dataclass(frozen=True)
 class Explanation:
-    """`total` is the sum of the layers and of `constant`, what a network costs besides; all in base units.
+    """`total` is the sum of the layers and of `constant`, what a network costs besides; of peak memory it is the
+    largest layer's. All in base units.
 
     `interval` holds the true cost with the confidence asked for; None where the table was graded on too few networks.
     """
@@ -68,7 +69,7 @@ def explain(table: Table, text: str, *, confidence: float, file: Path | None = N
         metric=table.metric,
         unit=cost.unit,
         layers=layers,
-        constant=total - sum(layer.value for layer in layers),
+        constant=total - sum(layer.value for layer in layers) if cost.reduce == "sum" else 0.0,
         total=total,
         interval=None if bounds is None else (bounds.low * total, bounds.high * total),
     )

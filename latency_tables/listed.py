@@ -24,6 +24,10 @@ from search_spaces.operators import Operator
 Amount = Annotated[float, Field(gt=0)]
 
 
+#: of what a table may be; peak memory is the largest of a network's operators, everything else their sum
+Metric = Literal["latency", "energy", "instructions", "cycles", "peak_memory", "flash"]
+
+
 class CheckedNetwork(Settings):
     """A whole network: what the table says, and what came out when the network itself was run."""
 
@@ -52,12 +56,14 @@ class WholeNetworks(Settings):
 
 
 class ListedTable(Settings):
-    """A cost of all operators of a space, as given; a network costs their sum plus `per_network`."""
+    """A cost of all operators of a space, as given; a network costs their sum plus `per_network`, or, of peak memory,
+    the largest of them.
+    """
 
     kind: Literal["listed"] = "listed"
-    metric: Literal["latency", "energy", "instructions", "cycles"]
+    metric: Metric
     unit: str
-    """The metric's base unit: ms, mJ, instructions or cycles."""
+    """The metric's base unit: ms, mJ, instructions, cycles or B."""
     device: Annotated[str, Field(pattern=NAME)]
     note: Text
     """Where the numbers come from, in a few words: shown wherever a measured table shows its own error."""
@@ -70,6 +76,8 @@ class ListedTable(Settings):
     """What every network costs besides its operators."""
     entries: Annotated[dict[str, Amount], Field(min_length=1)]
     checked: WholeNetworks | None = None
+    capacity: Amount | None = None
+    """How much of it the device has: networks that need more do not run there."""
     _file: Path | None = PrivateAttr(default=None)
     """Where it was last saved or read from, for messages."""
 
@@ -78,6 +86,11 @@ class ListedTable(Settings):
         if self.unit != (unit := METRICS[self.metric][0]):
             raise UserError(f"{self.metric} is told in {unit}", key="unit", value=self.unit)
         return self
+
+    @property
+    def reduce(self) -> Literal["sum", "max"]:
+        """How the costs of operators make that of a network."""
+        return "max" if self.metric == "peak_memory" else "sum"
 
     @property
     def num_operators(self) -> int:
@@ -109,7 +122,7 @@ class ListedTable(Settings):
         def value_of(operator: Operator) -> float:
             return self.entries[operator.key]
 
-        return space.cost_of(value_of, reduce="sum", metric=self.metric, constant=self.per_network)
+        return space.cost_of(value_of, reduce=self.reduce, metric=self.metric, constant=self.per_network)
 
     def measured_space(self, *, file: Path | str | None = None) -> SearchSpace:
         """The space this table holds all operators of."""

@@ -1,11 +1,21 @@
-"""One device of the `devices:` section: what runs the network, and how long to measure it."""
+"""One device of the `devices:` section: what runs the network, and how long to measure it; or a board, which is
+emulated.
+"""
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from latency_tables.cortex_m.boards import get_board
 from latency_tables.runtimes import RUNTIMES
+from search_spaces.common.errors import UserError
 from search_spaces.common.settings import Settings
+
+#: of a device in a config
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class DeviceSettings(Settings):
@@ -16,7 +26,7 @@ class DeviceSettings(Settings):
     every item alike.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: _Name
     runtime: str
     threads: int = Field(default=1, ge=1, le=1024)
     contention: int = Field(default=0, ge=0, le=1024)
@@ -62,3 +72,42 @@ class DeviceSettings(Settings):
     def _known_runtime(cls, value: str) -> str:
         RUNTIMES.get(value)
         return value
+
+
+class BoardSettings(Settings):
+    """A microcontroller board: nothing is timed there. What networks take of it is counted and planned, and what comes
+    out is an int8 network that ran in an emulator with the board's memory.
+    """
+
+    name: _Name
+    board: str
+    """One of those that come with the project, or the path of a YAML file."""
+    compiler: Literal["zig", "gcc"] = "zig"
+    memory_plan: Literal["naive", "overwriting"] = "overwriting"
+    holdout: int = Field(default=50, ge=1)
+    """Whole networks that the table is checked on."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_timed(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "runtime" in data:
+            message = "a device is a board or a runtime of this machine, not both"
+            raise UserError(message, key="runtime", value=data["runtime"], hint="Write two devices")
+        return data
+
+    @field_validator("board")
+    @classmethod
+    def _known_board(cls, value: str) -> str:
+        get_board(value)
+        return value
+
+
+def _kind(device: Any) -> str:
+    board = "board" in device if isinstance(device, Mapping) else isinstance(device, BoardSettings)
+    return "a board" if board else "a runtime"
+
+
+#: an entry of the `devices:` section
+AnyDevice = Annotated[
+    Annotated[DeviceSettings, Tag("a runtime")] | Annotated[BoardSettings, Tag("a board")], Discriminator(_kind)
+]

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field, PrivateAttr, model_validator
 
 from latency_tables.correction import LEAST_SHARE, Errors, prediction_errors
+from latency_tables.cortex_m.board_table import BoardTable
 from latency_tables.fingerprint import DeviceFingerprint
 from latency_tables.identity import SCHEMA, SpaceIdentity
 from latency_tables.listed import ListedTable
@@ -254,13 +255,25 @@ class LatencyTable(Settings):
         self._file = Path(path)
 
 
-#: what `load_table` returns; all have `metric`, `space`, `cost(space)` and `measured_space()`
+#: a table of one cost; all have `metric`, `space`, `cost(space)` and `measured_space()`
 Table = LatencyTable | PublishedTable | ListedTable
 
-_KINDS: dict[str, type[PublishedTable] | type[ListedTable]] = {"published": PublishedTable, "listed": ListedTable}
+_KINDS: dict[str, type[PublishedTable] | type[ListedTable] | type[BoardTable]] = {
+    "published": PublishedTable,
+    "listed": ListedTable,
+    "board": BoardTable,
+}
 
 
 def load_table(path: Path | str) -> Table:
+    """Read and check a table of one cost. Raises as `load_any_table`, and for the table of a board."""
+    table = load_any_table(path)
+    if isinstance(table, BoardTable):
+        raise UserError(f"is the table of a board, {table.device}, and this needs one of a single cost", file=path)
+    return table
+
+
+def load_any_table(path: Path | str) -> Table | BoardTable:
     """Read and check a table. Raises `UserError` with file, key and value for anything that is not a sound one."""
     data = read_json(path, "latency table")
     if not isinstance(data, dict) or "schema" not in data:
@@ -268,7 +281,7 @@ def load_table(path: Path | str) -> Table:
     if isinstance(data["schema"], bool) or data["schema"] != SCHEMA:
         raise UserError(f"unknown version {data['schema']!r}", file=path, key="schema", hint=f"Known: {SCHEMA}")
     content = {key: value for key, value in data.items() if key != "schema"}
-    table: Table
+    table: Table | BoardTable
     if "kind" in content:
         if content["kind"] not in _KINDS:
             raise unknown_name("kind", str(content["kind"]), _KINDS, file=path, key="kind")

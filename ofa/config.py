@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pydantic
 
-from latency_tables.settings import DeviceSettings
+from latency_tables.settings import AnyDevice, BoardSettings, DeviceSettings
 from ofa.export.settings import ExportSettings
+from ofa.mcu.settings import QuantizationSettings
 from ofa.search.settings import SearchSettings
 from predictors.settings import PredictorSettings, RecordSettings
 from search_spaces.common.errors import UserError, unknown_name
@@ -21,13 +22,25 @@ if TYPE_CHECKING:
 
 
 class RunConfig(TrainingConfig):
-    """One YAML file, one reproducible run. `devices` are the machines whose latency the search may bound."""
+    """One YAML file, one reproducible run. `devices` are the machines whose latency the search may bound, and boards,
+    for which networks are quantised.
+    """
 
-    devices: tuple[DeviceSettings, ...] = ()
+    devices: tuple[AnyDevice, ...] = ()
     records: RecordSettings = RecordSettings()
     predictor: PredictorSettings = PredictorSettings()
     search: SearchSettings
     export: ExportSettings = ExportSettings()
+    quantization: QuantizationSettings = QuantizationSettings()
+
+    @property
+    def timed(self) -> tuple[DeviceSettings, ...]:
+        """The devices that are measured here."""
+        return tuple(device for device in self.devices if isinstance(device, DeviceSettings))
+
+    @property
+    def boards(self) -> tuple[BoardSettings, ...]:
+        return tuple(device for device in self.devices if isinstance(device, BoardSettings))
 
     @pydantic.model_validator(mode="after")
     def _devices_differ(self) -> RunConfig:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +16,16 @@ import yaml
 
 from ofa.config import RunConfig, load_config
 from ofa.console import note
-from ofa.search.budgets import DEVICE_METRICS, ResolvedBudget, ascending, cost_name, metric_of, resolve
-from ofa.search.costs import EXACT, all_costs
+from ofa.search.budgets import DEVICE_METRICS, ResolvedBudget, ascending, device_of, full_name, metric_of, resolve
+from ofa.search.costs import EXACT, all_costs, capacities, run_tables
 from ofa.search.feasibility.feasible import feasible_networks
 from search_spaces import SearchSpace, get_space
 from search_spaces.common.errors import UserError, in_file, unknown_name
 from search_spaces.common.files import remove_leftovers, write_text
 
 if TYPE_CHECKING:
-    from latency_tables.table import LatencyTable
+    from latency_tables.settings import BoardSettings, DeviceSettings
+    from latency_tables.table import Table
     from search_spaces.costs import CostTable
 
 
@@ -82,58 +83,95 @@ def config_space(config: RunConfig) -> SearchSpace:
 
 
 def check_devices(config: RunConfig) -> None:
-    """Every budget on latency must name a device of the config, and there is none on what a run cannot measure; told
-    before anything is measured.
+    """Every budget on a device's cost must name a device of the config, and there is none on what a run cannot measure;
+    told before anything is measured.
     """
     names = [device.name for device in config.devices]
     if config.search.device is not None and config.search.device not in names:
         raise unknown_name("device", config.search.device, names, key="search.device")
+    costs = device_costs(config)
+    measured = {"latency", *map(metric_of, costs)}
     for budget in config.search.parsed_budgets():
         for written in budget.constraints:
             key = f"search.budgets.{budget.name}.{written}"
-            if metric_of(written) in DEVICE_METRICS and metric_of(written) != "latency":
+            if metric_of(written) in DEVICE_METRICS and metric_of(written) not in measured:
                 hint = "Search its predictor with a table: ofa search --accuracy RUN/predictor --device TABLE.json"
+                if metric_of(written) == "instructions":
+                    hint = "Instructions are counted of a board: devices: [{name: board, board: stm32f746}]"
                 raise UserError(f"a run measures latency, not {metric_of(written)}", key=key, hint=hint)
-            cost_name(written, names, default=config.search.device, key=key)
+            full_name(written, costs, default=config.search.device, key=key)
 
 
-def check_budgets(config: RunConfig, space: SearchSpace, tables: dict[str, LatencyTable]) -> None:
+def device_costs(config: RunConfig) -> list[str]:
+    """The costs that the tables of the config's devices will tell: `latency@phone`, `flash@board`, ..."""
+    from latency_tables.cortex_m.board_table import COSTS
+
+    timed = [f"latency@{device.name}" for device in config.timed]
+    return timed + [f"{metric}@{board.name}" for board in config.boards for metric in COSTS]
+
+
+def check_budgets(config: RunConfig, space: SearchSpace, tables: Mapping[str, Table]) -> None:
     """Raise `Infeasible` for a budget that no network keeps; limits without a table yet are left out."""
+    default, later = config.search.device, device_costs(config)
     costs: dict[str, CostTable] = all_costs(space, tables, dtype=config.search.dtype, plan=config.search.memory_plan)
     budgets: list[ResolvedBudget] = []
     for budget in config.search.parsed_budgets():
         known = {
             written: quantity
             for written, quantity in budget.constraints.items()
-            if tables or written.partition("@")[0] in EXACT
+            if tables or (metric_of(written) in EXACT and device_of(full_name(written, later, default=default)) is None)
         }
         if known:
             part = replace(budget, constraints=known)
-            budgets.append(resolve(part, costs, default_device=config.search.device))
+            budgets.append(resolve(part, costs, default_device=default, capacities=capacities(tables)))
     for resolved in ascending(budgets, costs):
         feasible_networks(space, costs, resolved, seed=config.seed)
 
 
-def measure(config: RunConfig, space: SearchSpace, run: Path) -> dict[str, LatencyTable]:
-    """The latency table of every device, measured now or found finished."""
+def measure(config: RunConfig, space: SearchSpace, run: Path) -> Mapping[str, Table]:
+    """The tables of all devices, by the names of `run_tables`: measured or counted now, or found finished."""
+    for device in config.timed:
+        _measure_device(config, space, run, device)
+    for board in config.boards:
+        _count_board(config, space, run, board)
+    return run_tables(run, [device.name for device in config.devices])
+
+
+def _measure_device(config: RunConfig, space: SearchSpace, run: Path, device: DeviceSettings) -> None:
     from latency_tables.measure import measure_table
 
-    tables = {}
-    for device in config.devices:
-        note(f"[{config.name}] latency of {len(space.operators())} operators on {device.name}")
-        table = measure_table(space, device, path=run / "tables" / f"{device.name}.json", seed=config.seed)
-        errors = table.heldout
+    note(f"[{config.name}] latency of {len(space.operators())} operators on {device.name}")
+    table = measure_table(space, device, path=run / "tables" / f"{device.name}.json", seed=config.seed)
+    errors = table.heldout
+    note(
+        f"[{config.name}] table of {device.name}: {errors.mape:.1%} off on {errors.num} networks it was not "
+        f"fitted on, Kendall tau {_tau(errors.kendall_tau)}"
+    )
+    if table.conditions.disturbed > 0.1 and device.max_other_load is None:
         note(
-            f"[{config.name}] table of {device.name}: {errors.mape:.1%} off on {errors.num} networks it was not "
-            f"fitted on, Kendall tau {_tau(errors.kendall_tau)}"
+            f"[{config.name}] {table.conditions.disturbed:.0%} of its samples were interrupted by other work on "
+            f"this machine: delete {run / 'tables' / device.name}.json and run again when it is quiet"
         )
-        if table.conditions.disturbed > 0.1 and device.max_other_load is None:
-            note(
-                f"[{config.name}] {table.conditions.disturbed:.0%} of its samples were interrupted by other work on "
-                f"this machine: delete {run / 'tables' / device.name}.json and run again when it is quiet"
-            )
-        tables[device.name] = table
-    return tables
+
+
+def _count_board(config: RunConfig, space: SearchSpace, run: Path, device: BoardSettings) -> None:
+    from latency_tables.counted import count_on_board
+
+    note(f"[{config.name}] instructions, memory and flash of {len(space.operators())} operators on {device.board}")
+    table = count_on_board(
+        device.board,
+        space,
+        path=run / "tables" / f"{device.name}.json",
+        seed=config.seed,
+        compiler=device.compiler,
+        memory_plan=device.memory_plan,
+        num_checked=device.holdout,
+    )
+    if (checked := table.checked) is not None:
+        errors = ", ".join(
+            f"{metric.replace('_', ' ')} {error:.2%}" for metric, error in checked.largest_errors.model_dump().items()
+        )
+        note(f"[{config.name}] table of {device.name}: largest errors on {len(checked.networks)} networks: {errors}")
 
 
 def _write_config(config: RunConfig, path: Path) -> None:

@@ -14,7 +14,7 @@ from latency_tables.cortex_m.cores import get_core
 from latency_tables.cortex_m.counting import network_program
 from latency_tables.cortex_m.emulator import emulate
 from latency_tables.cortex_m.instruction_classes import CLASSES
-from latency_tables.cortex_m.recount import can_recount
+from latency_tables.cortex_m.recount import can_recount, plan_of
 from latency_tables.listed import ListedTable
 from search_spaces import Architecture
 from search_spaces.common.errors import UserError, unknown_name
@@ -61,7 +61,7 @@ def estimate(
         message = f"nothing is published of how many cycles a {table.device} takes for: {', '.join(missing)}"
         raise UserError(message, key="--weights", hint=hint)
     compiler = "zig" if table.provenance["compiler"].startswith("zig") else "gcc"
-    program = network_program(table.measured_space(), architecture)
+    program = network_program(table.measured_space(), architecture, plan=plan_of(table))
     by_class = emulate(program, build_firmware(get_core(table.device), compiler)).by_class
     cycles = float(sum(known[name] * count for name, count in by_class.items()))
     return Estimate(clock_hz, {name: float(known[name]) for name in CLASSES}, by_class, cycles, 1e3 * cycles / clock_hz)

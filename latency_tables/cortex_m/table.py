@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from latency_tables.cortex_m.compilers import SOURCES, Firmware, build_firmware
@@ -16,13 +16,14 @@ from latency_tables.listed import CheckedNetwork, ListedTable, WholeNetworks
 from latency_tables.networks import choose_networks
 from latency_tables.published import Source
 from latency_tables.table import load_table
-from search_spaces import SearchSpace
+from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest, file_digest
 from search_spaces.common.progress import progress_bar
 from search_spaces.operators import Operator
 
 NOTE = "counted under emulation, not timed"
+LICENCE = "that of ofa-nas, whose own kernels were counted"
 
 #: whole networks that are emulated from end to end, to check the sums
 NUM_CHECKED = 50
@@ -53,51 +54,86 @@ def count_table(
         journal_path.unlink(missing_ok=True)
         return finished
 
-    operators = space.operators()
-    for operator in _of_every_kind(operators.values()):
-        operator_program(operator)  # a missing kernel is told before anything is counted
-    chosen = choose_networks(space, num_fit=0, num_heldout=num_checked, seed=seed).heldout
-    journal = CountJournal(journal_path, provenance)
-    counter = Counter(firmware, journal.calls)
-    networks = {_network_key(space, architecture.key): architecture for architecture in chosen}
-    done = len(operators.keys() & journal.operators.keys()) + len(networks.keys() & journal.networks.keys())
-    with progress_bar(f"counting on {core}", len(operators) + len(networks), done=done) as advance:
-        for key, operator in operators.items():
-            if key not in journal.operators:
-                program = operator_program(operator)
-                journal.record("operators", key, counter.total(program), counter.count(program))
-                advance()
-        for key, architecture in networks.items():
-            if key not in journal.networks:
-                journal.record("networks", key, counter.whole(network_program(space, architecture)), {})
-                advance()
-
+    counts = count_programs(space, firmware, provenance, journal_path, seed=seed, num_checked=num_checked)
     table = ListedTable(
         metric="instructions",
         unit="instructions",
         device=core,
         note=NOTE,
-        licence="that of ofa-nas, whose own kernels were counted",
-        source=Source(
-            title=f"int8 kernels of ofa-nas on {core}, counted under emulation",
-            where="latency_tables/cortex_m",
-            files={file.name: file_digest(file) for file in sorted(SOURCES.glob("*.[chl]*"))},
-        ),
+        licence=LICENCE,
+        source=kernels_source(core),
         provenance=provenance,
         space=SpaceIdentity.of(space),
-        per_network=counter.around,
-        entries={key: journal.operators[key] for key in operators},
+        per_network=counts.around,
+        entries={key: float(count) for key, count in counts.operators.items()},
     )
-    predicted = table.cost(space).evaluate(space.encode(chosen))
-    observed = [journal.networks[key] for key in networks]
+    predicted = table.cost(space).evaluate(space.encode(list(counts.networks)))
     checked = [
         CheckedNetwork(architecture=architecture.to_json(), predicted=float(sum_), observed=count)
-        for architecture, sum_, count in zip(chosen, predicted, observed, strict=True)
+        for sum_, (architecture, count) in zip(predicted, counts.networks.items(), strict=True)
     ]
     table = table.model_copy(update={"checked": WholeNetworks.of(checked)})
     table.save(path)
     journal_path.unlink(missing_ok=True)
     return table
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Instructions: of operators by key, of whole networks in one run each, and `around` the calls of any network."""
+
+    operators: dict[str, int]
+    networks: dict[Architecture, int]
+    around: int
+
+
+def count_programs(
+    space: SearchSpace,
+    firmware: Firmware,
+    provenance: dict[str, str],
+    journal_path: Path,
+    *,
+    seed: int,
+    num_checked: int,
+    plan: str = "overwriting",
+) -> Counts:
+    """All operators of `space` under a memory plan, and `num_checked` whole networks, going on where the journal ends.
+
+    Raises `UserError` for an operator without a kernel, and for the journal of a count that `provenance` does not tell.
+    """
+    operators = space.operators()
+    for operator in _of_every_kind(operators.values()):
+        operator_program(operator, plan=plan)  # a missing kernel is told before anything is counted
+    chosen = choose_networks(space, num_fit=0, num_heldout=num_checked, seed=seed).heldout
+    journal = CountJournal(journal_path, provenance)
+    counter = Counter(firmware, journal.calls)
+    networks = {_network_key(space, architecture.key): architecture for architecture in chosen}
+    done = len(operators.keys() & journal.operators.keys()) + len(networks.keys() & journal.networks.keys())
+    with progress_bar(f"counting on {firmware.core.name}", len(operators) + len(networks), done=done) as advance:
+        for key, operator in operators.items():
+            if key not in journal.operators:
+                program = operator_program(operator, plan=plan)
+                journal.record("operators", key, counter.total(program), counter.count(program))
+                advance()
+        for key, architecture in networks.items():
+            if key not in journal.networks:
+                whole = counter.whole(network_program(space, architecture, plan=plan))
+                journal.record("networks", key, whole, {})
+                advance()
+    return Counts(
+        operators={key: journal.operators[key] for key in operators},
+        networks={architecture: journal.networks[key] for key, architecture in networks.items()},
+        around=counter.around,
+    )
+
+
+def kernels_source(core: str) -> Source:
+    """The kernels whose instructions are counted."""
+    return Source(
+        title=f"int8 kernels of ofa-nas on {core}, counted under emulation",
+        where="latency_tables/cortex_m",
+        files={file.name: file_digest(file) for file in sorted(SOURCES.glob("*.[chl]*"))},
+    )
 
 
 def provenance_of(firmware: Firmware, *, seed: int, num_checked: int) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from latency_tables.counted import is_board
 from search_spaces.common.errors import UserError
 
 _FOLDER = Path(__file__).parent
@@ -26,10 +27,15 @@ def find_table(text: Path | str, *, key: str | None = None) -> Path:
     Raises `UserError`, which lists the shipped devices, if it is neither.
     """
     path, devices = Path(text), shipped_devices()
-    if path.exists():
+    if path.exists() and path.suffix not in (".yaml", ".yml"):
         return path
     if str(text) in devices:
         return _FOLDER / f"{text}.json"
+    if is_board(str(text)):
+        hint = f"Make it: ofa measure --space SPACE --device {text} -o {path.stem}.json"
+        if own := [device for device in devices if device.startswith(f"{path.stem}_")]:
+            hint += f". Shipped for one space: {', '.join(own)}"
+        raise UserError("this board has no table yet", file=text, key=key, hint=hint)
     near = difflib.get_close_matches(path.stem, devices, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise UserError("no such latency table", file=path, key=key, hint=f"{hint}Shipped devices: {', '.join(devices)}")

@@ -12,6 +12,7 @@ import typer
 from ofa.console import JsonFlag, emit
 
 if TYPE_CHECKING:
+    from latency_tables.cortex_m.board_table import BoardTable
     from latency_tables.cortex_m.estimate import Estimate
     from latency_tables.table import Table
 
@@ -35,19 +36,23 @@ def latency(
 ) -> None:
     """Explain a network's latency (or whatever a table tells): every layer, what a network costs besides, the sum.
 
-    With the interval that the table's own error on whole networks gives.
+    With the interval that the table's own error on whole networks gives. Of a board: instructions, memory and flash.
     """
+    from latency_tables.cortex_m.board_table import BoardTable
     from latency_tables.explain import explain
     from latency_tables.shipped import find_table
-    from latency_tables.table import LatencyTable, load_table
+    from latency_tables.table import LatencyTable, load_any_table
     from search_spaces.common.errors import UserError
 
     path = find_table(table)
-    loaded = load_table(path)
+    loaded = load_any_table(path)
     if contention is not None:
         if not isinstance(loaded, LatencyTable):
             raise UserError("goes with a table that was measured here", file=path, key="--contention", value=contention)
         loaded = loaded.column(contention, key="--contention")
+    if isinstance(loaded, BoardTable):
+        _explain_board(loaded, path, architecture, confidence, clock, weights, json=json)
+        return
     found = explain(loaded, architecture, confidence=confidence, file=path)
     guess = _estimate(loaded, found.architecture, clock, weights)
     if json:
@@ -73,6 +78,55 @@ def latency(
     else:
         low, high = (format_quantity(value, found.metric) for value in found.interval)
         console.print(f"{text}; {low} to {high} with {confidence:.4g} confidence")
+    if guess is not None:
+        console.print(f"about {guess.ms:.3g} ms at {clock} ({guess.cycles:.4g} cycles): {guess.note}")
+
+
+def _explain_board(
+    table: BoardTable,
+    path: Path,
+    architecture: str,
+    confidence: float,
+    clock: str | None,
+    weights: str | None,
+    *,
+    json: bool,
+) -> None:
+    """Every layer's instructions, memory and flash side by side; the network's memory is its largest layer's."""
+    from latency_tables.explain import explain
+
+    tables = table.tables()
+    found = {one.metric: explain(one, architecture, confidence=confidence, file=path) for one in tables}
+    told = found["instructions"]
+    guess = _estimate(table.of_core(), told.architecture, clock, weights)
+    if json:
+        costs = {metric: one.facts() for metric, one in found.items()}
+        told_of = {"table": str(path), "board": table.board.model_dump(mode="json"), "memory_plan": table.memory_plan}
+        emit({**told_of, "costs": costs, "estimate": None if guess is None else asdict(guess)})
+        return
+    from rich.console import Console
+    from rich.table import Table as Rows
+
+    from search_spaces.common.units import format_quantity
+
+    rows = Rows(
+        "layer", "operator", *(metric.replace("_", " ") for metric in found), title=f"{told.key} on {path.stem}"
+    )
+    for layers in zip(*(one.layers for one in found.values()), strict=True):
+        costs_of = (format_quantity(layer.value, metric) for layer, metric in zip(layers, found, strict=True))
+        rows.add_row(layers[0].slot, layers[0].operator, *costs_of)
+    besides = (format_quantity(one.constant, metric) if one.constant else "" for metric, one in found.items())
+    rows.add_row("", "the network besides", *besides)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(rows)
+    for one in tables:
+        total = found[one.metric].total
+        fits = "" if one.capacity is None else f" of {format_quantity(one.capacity, one.metric)} that are there"
+        over = ", TOO MUCH" if one.capacity is not None and total > one.capacity else ""
+        where = ""
+        if one.metric == "peak_memory":
+            where = f", in {max(found[one.metric].layers, key=lambda layer: layer.value).slot}"
+        console.print(f"{one.metric.replace('_', ' ')} {format_quantity(total, one.metric)}{fits}{over}{where}")
     if guess is not None:
         console.print(f"about {guess.ms:.3g} ms at {clock} ({guess.cycles:.4g} cycles): {guess.note}")
 

@@ -12,7 +12,7 @@ import typer
 from ofa.console import JsonFlag, emit
 
 if TYPE_CHECKING:
-    from latency_tables.settings import DeviceSettings
+    from latency_tables.settings import BoardSettings, DeviceSettings
     from latency_tables.table import LatencyTable
     from search_spaces import SearchSpace
 
@@ -22,7 +22,10 @@ def measure(
     space: Annotated[str | None, typer.Option(help="A space's name, or a YAML file with a `space` section.")] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="A runtime (onnxruntime, litert ...), cortex-m4, ethos-u55-128, or a device of --config."),
+        typer.Option(
+            help="A runtime (onnxruntime, litert ...), a board (stm32f746, BOARD.yaml), cortex-m4, ethos-u55-128; or a "
+            "device of --config."
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Take space and device from this config.")] = None,
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the classifier (without --config).")] = 1000,
@@ -58,6 +61,9 @@ def measure(
     compiler: Annotated[
         str | None, typer.Option(help="Of a microcontroller's kernels: zig (the default) or gcc.")
     ] = None,
+    memory_plan: Annotated[
+        str | None, typer.Option(help="Of a board: overwriting (the default: fused kernels), or naive.")
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite a finished table of another device or space.")
     ] = False,
@@ -68,7 +74,7 @@ def measure(
     For a device that cannot run this: --bundle out.zip writes what it needs; `python runner.py` there measures; and
     --import results.json --bundle out.zip makes the table. See docs/remote_devices.md.
     """
-    from latency_tables.counted import COUNTED
+    from latency_tables.counted import COUNTED, is_board
     from search_spaces.common.errors import UserError
 
     if results:
@@ -82,7 +88,8 @@ def measure(
 
         import_results(results, bundle, output, device, replace=replace, json=json)
         return
-    if device is not None and device in COUNTED:
+    board = _board_of(config, device)
+    if board is not None or (device is not None and (device in COUNTED or is_board(device))):
         from ofa.commands.counted import count
 
         timing = {
@@ -95,19 +102,23 @@ def measure(
         if output is None:
             raise UserError("a table to write is needed", key="--output", hint="Give -o TABLE.json")
         count(
-            device,
+            device if board is None else board.board,
             space,
             config,
             num_classes,
             in_channels,
             output=output,
             seed=seed,
-            compiler=compiler or "zig",
+            compiler=compiler or ("zig" if board is None else board.compiler),
+            memory_plan=memory_plan if memory_plan is not None or board is None else board.memory_plan,
+            num_checked=None if board is None else board.holdout,
             replace=replace,
             refused={**timing, **grading, "--max-other-load": max_other_load, "--bundle": bundle},
             json=json,
         )
         return
+    if memory_plan is not None:
+        raise UserError("goes with a board: any other runtime plans its memory itself", key="--memory-plan")
     settings, measured_space = _inputs(space, device, config, num_classes, in_channels)
     wishes = {
         "threads": threads,
@@ -154,6 +165,17 @@ def summary(table: LatencyTable) -> dict[str, Any]:
     return data | {"num_operators": len(table.entries), "contended": columns}
 
 
+def _board_of(config: Path | None, device: str | None) -> BoardSettings | None:
+    """The board that is meant by a device of a config."""
+    if config is None:
+        return None
+    from ofa.config import load_config
+
+    loaded = load_config(config)
+    boards = {board.name: board for board in loaded.boards}
+    return boards.get(device or loaded.devices[0].name) if len(loaded.devices) == 1 or device else None
+
+
 def _inputs(
     space: str | None, device: str | None, config: Path | None, num_classes: int, in_channels: int
 ) -> tuple[DeviceSettings, SearchSpace]:
@@ -176,8 +198,10 @@ def _inputs(
         name = next(iter(devices)) if device is None else device
         if name not in devices:
             raise unknown_name("device", name, devices, file=config, key="devices")
+        chosen = devices[name]
+        assert isinstance(chosen, DeviceSettings), "boards are counted"
         with in_file(config):
-            return devices[name], config_space(loaded)
+            return chosen, config_space(loaded)
     if space is None or device is None:
         raise UserError("--space and --device are needed, or a --config that has them")
     if device not in RUNTIMES:

@@ -10,6 +10,7 @@ import typer
 from ofa.console import JsonFlag, emit
 
 if TYPE_CHECKING:
+    from latency_tables.cortex_m.board_table import BoardTable
     from latency_tables.table import Table
 
 
@@ -22,12 +23,12 @@ def tables(
 ) -> None:
     """List tables: device, space, date, error on whole networks, licence. Without a place: those that are shipped."""
     from latency_tables.shipped import find_table, shipped_devices
-    from latency_tables.table import load_table
+    from latency_tables.table import load_any_table
 
     paths = [find_table(name) for name in shipped_devices()] if not places else []
     for place in places or []:
         paths += _tables_in(place) if place.is_dir() else [find_table(place)]
-    facts = [{"table": str(path), **_facts(path.stem, load_table(path))} for path in paths]
+    facts = [{"table": str(path), **_facts(path.stem, load_any_table(path))} for path in paths]
     for about in facts:
         if about["licence"] is None:
             about["licence"] = "this project's" if about["name"] in shipped_devices() else "yours"
@@ -52,9 +53,12 @@ def _tables_in(folder: Path) -> list[Path]:
     return found
 
 
-def _facts(name: str, table: Table) -> dict[str, Any]:
+def _facts(name: str, table: Table | BoardTable) -> dict[str, Any]:
+    from latency_tables.cortex_m.board_table import BoardTable
     from latency_tables.table import LatencyTable
 
+    if isinstance(table, BoardTable):
+        return _board_facts(name, table)
     about: dict[str, Any] = {
         "name": name,
         "metric": table.metric,
@@ -88,15 +92,47 @@ def _facts(name: str, table: Table) -> dict[str, Any]:
     }
 
 
+def _board_facts(name: str, table: BoardTable) -> dict[str, Any]:
+    from latency_tables.cortex_m.board_table import COSTS
+
+    checked = table.checked
+    return {
+        "name": name,
+        "metric": list(COSTS),
+        "unit": [one.unit for one in table.tables()],
+        "space": table.space.name,
+        "space_fingerprint": table.space.fingerprint,
+        "device": table.device,
+        "board": table.board.model_dump(mode="json"),
+        "memory_plan": table.memory_plan,
+        "created": None,
+        "num_operators": table.num_operators,
+        "error": checked
+        and {"largest": max(checked.largest_errors.model_dump().values()), "num": len(checked.networks)},
+        "note": table.note,
+        "licence": table.licence,
+    }
+
+
 def _print(facts: list[dict[str, Any]]) -> None:
     """A few lines a table: in columns, nothing would fit."""
     for about in facts:
-        unit = "" if about["metric"] == about["unit"] else f" in {about['unit']}"
-        print(f"{about['name']}: {about['metric']}{unit} of {about['num_operators']} operators of {about['space']}")
-        print(f"    space {about['space_fingerprint']}; {_device(about['device'])}")
+        board = "board" in about
+        unit = "" if board or about["metric"] == about["unit"] else f" in {about['unit']}"
+        metric = ", ".join(about["metric"]) if board else about["metric"]
+        print(f"{about['name']}: {metric}{unit} of {about['num_operators']} operators of {about['space']}")
+        device = _board(about["board"], about["memory_plan"]) if board else _device(about["device"])
+        print(f"    space {about['space_fingerprint']}; {device}")
         for number, error in about.get("contended", {}).items():
             print(f"    beside {number} busy processes: {_error(error)}")
         print(f"    {_error(about['error'])}; {about['created'] or about['note']}; licence: {about['licence']}")
+
+
+def _board(board: dict[str, Any], memory_plan: str) -> str:
+    from search_spaces.common.units import format_quantity
+
+    sram, flash = (format_quantity(board[memory]["size"], "flash") for memory in ("sram", "flash"))
+    return f"{board['title']}: {board['core']}, {sram} of SRAM, {flash} of flash, {memory_plan} memory plan"
 
 
 def _device(device: str | dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import typer
 from ofa.console import JsonFlag, emit
 
 if TYPE_CHECKING:
+    from latency_tables.cortex_m.board_table import BoardTable
     from latency_tables.listed import ListedTable
     from latency_tables.table import HeldOut
 
@@ -31,16 +32,20 @@ def validate(
     Drift, and the error then and now. Exit code 1: what the table claims does not hold any more. With --keep the table
     learns how its device differs from time to time, and claims less from then on.
     """
+    from latency_tables.cortex_m.board_table import BoardTable
     from latency_tables.listed import ListedTable
     from latency_tables.shipped import find_table
-    from latency_tables.table import LatencyTable, load_table
+    from latency_tables.table import LatencyTable, load_any_table
     from latency_tables.validate import validate_table
     from search_spaces.common.errors import UserError
 
     path = find_table(table)
-    loaded = load_table(path)
+    loaded = load_any_table(path)
     if keep and (path != table or not isinstance(loaded, LatencyTable)):
         raise UserError("goes with a table that was measured here, in a file of your own", file=path, key="--keep")
+    if isinstance(loaded, BoardTable):
+        _recount(table, loaded, seed=seed, json=json)
+        return
     if isinstance(loaded, ListedTable) and loaded.metric == "instructions":
         from latency_tables.cortex_m.recount import can_recount
 
@@ -100,18 +105,20 @@ def validate(
     console.print("the table holds")
 
 
-def _recount(path: Path, table: ListedTable, *, seed: int, json: bool) -> None:
-    """Instruction counts are exact: every one must be what it was."""
-    from latency_tables.cortex_m.recount import recount
+def _recount(path: Path, table: ListedTable | BoardTable, *, seed: int, json: bool) -> None:
+    """Counts are exact: every one must be what it was."""
+    from latency_tables.cortex_m.recount import recount, recount_board
+    from latency_tables.listed import ListedTable
 
-    found = recount(table, seed=seed)
+    found = recount(table, seed=seed) if isinstance(table, ListedTable) else recount_board(table, seed=seed)
+    unit = "instructions" if isinstance(table, ListedTable) else "instructions or bytes"
     if json:
         counted = {"num_operators": found.num_operators, "num_networks": found.num_networks}
         emit({"table": str(path), **counted, "changed": found.changed, "holds": not found.changed})
     else:
         print(f"{path}: {found.num_operators} operators and {found.num_networks} whole networks counted again")
         for key, then, now in found.changed[:8]:
-            print(f"  {key}: {then:.0f} instructions then, {now} now")
+            print(f"  {key}: {then:.0f} {unit} then, {now} now")
         for what, (there, here) in found.made_otherwise.items():
             print(f"  {what}: {there} there, {here} here")
         print(f"  {len(found.changed)} counts have changed" if found.changed else "the table holds, to the instruction")

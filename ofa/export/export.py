@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.fx import GraphModule
@@ -29,6 +29,9 @@ from search_spaces.costs import CostTable
 from trainers.checkpoints.store import weights_digest
 from trainers.data import ImageData
 
+if TYPE_CHECKING:
+    from ofa.export.boards import BoardJob
+
 SCHEMA = 1
 REPORT = "report.json"
 
@@ -41,8 +44,9 @@ class ExportJob:
     """What is exported and what is said about it.
 
     `devices` and `latencies` (device name -> cost table in ms): where it is measured, and what was predicted.
-    `ledger`: the file that test readings are entered in; `read_test`: whether this network may read the test split,
-    or only show a score it has. `facts` are copied into the report (budget, predictions, fine-tuning).
+    `boards`: those that it is put on as a bundle of C. `ledger`: the file that test readings are entered in;
+    `read_test`: whether this network may read the test split, or only show a score it has. `facts` are copied into the
+    report (budget, predictions, fine-tuning).
     """
 
     name: str
@@ -56,6 +60,7 @@ class ExportJob:
     latencies: Mapping[str, CostTable] | None = None
     facts: Mapping[str, Any] | None = None
     journal: Path | None = None
+    boards: Sequence[BoardJob] = ()
     limits: Mapping[str, float] | None = None
     """Budget by the name of the cost (`latency@DEVICE` in ms): what the exported file must keep when it is measured."""
 
@@ -95,7 +100,7 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
         return finished
     network = job.network.eval()
     source = Source(network, job.input_shape, _calibration(job, settings), _deployment(job, settings))
-    steps = len(settings.forms) + 3 + len(job.devices)
+    steps = len(settings.forms) + 3 + len(job.devices) + len(job.boards)
     with atomic_directory(out) as folder, progress_bar(f"exporting {job.name}", steps, quiet=quiet) as advance:
         write_architecture_file(folder / FILE, _described(job))
         for name in settings.forms:
@@ -118,6 +123,7 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
         advance(note="measuring" if job.devices else "")
         measured = {device.name: _remeasure(job, settings, folder, device, advance) for device in job.devices}
         _check_limits(job, measured)  # before the test split is read: a rejected network must not see it
+        boards = {board.device.name: _deploy(job, board, folder, batch_size, advance) for board in job.boards}
         test = _test_score(job, folder, form, batch_size)
         report = {
             "schema": SCHEMA,
@@ -135,6 +141,7 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
                 name: {**_file_facts(name, folder), **asdict(differences[name]), **more[name]}
                 for name in settings.forms
             },
+            **({"boards": boards} if boards else {}),
         }
         write_json(folder / REPORT, report)
         advance(note="")
@@ -151,6 +158,10 @@ def finished_export(out: Path, inputs: str) -> dict[str, Any] | None:
         if report["schema"] != SCHEMA or report["inputs"] != inputs or not (out / FILE).exists():
             return None
         whole = all(_digest(name, out) == form["sha256"] for name, form in report["forms"].items())
+        for board in report.get("boards", {}).values():
+            from ofa.export.boards import is_whole
+
+            whole = whole and is_whole(out, board)
     except (UserError, OSError, KeyError, TypeError, AttributeError):
         return None  # damaged or of another version: export anew
     return dict(report) if whole else None
@@ -230,6 +241,15 @@ def _remeasure(
     return entry
 
 
+def _deploy(job: ExportJob, board: BoardJob, folder: Path, batch_size: int, advance: Any) -> dict[str, Any]:
+    from ofa.export.boards import deploy
+
+    advance(0, note=board.device.name)
+    facts = deploy(job, board, folder, batch_size=batch_size)
+    advance()
+    return facts
+
+
 def _test_score(job: ExportJob, folder: Path, form: str, batch_size: int) -> dict[str, Any] | None:
     if not job.read_test:
         return known_test_score(job.data, ledger=job.ledger, key=job.test_key)
@@ -277,6 +297,7 @@ def _digest(name: str, folder: Path) -> str:
 
 def _inputs(job: ExportJob, settings: ExportSettings) -> str:
     row = job.space.encode([job.architecture])
+    boards = {"boards": [board.inputs() for board in job.boards]} if job.boards else {}
     return digest(
         {
             "schema": SCHEMA,
@@ -291,5 +312,6 @@ def _inputs(job: ExportJob, settings: ExportSettings) -> str:
             "facts": dict(job.facts or {}),
             "settings": settings.model_dump(mode="json"),
             "torch": torch.__version__,
+            **boards,
         }
     )

@@ -49,7 +49,7 @@ class ExportSession:
     @cached_property
     def latencies(self) -> dict[str, CostTable]:
         """Cost tables of the devices that were measured."""
-        tables = run_tables(self.run, [device.name for device in self.config.devices])
+        tables = run_tables(self.run, [device.name for device in self.config.timed])
         return {name: table.cost(self.space) for name, table in tables.items()}
 
     @property
@@ -86,7 +86,7 @@ class ExportSession:
             data=self.data,
             ledger=self.run / LEDGER,
             read_test=read_test,
-            devices=self.config.devices,
+            devices=self.config.timed,
             latencies=self.latencies,
             facts={**shared, **(facts or {})},
             journal=self.run / JOURNAL,

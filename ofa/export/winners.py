@@ -10,12 +10,14 @@ from ofa.export.export import export_network
 from ofa.export.reference import score_largest
 from ofa.export.search_file import read_search
 from ofa.export.session import ExportSession
+from ofa.search.budgets import device_of, metric_of
 from search_spaces import Architecture
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import remove_leftovers
 
 if TYPE_CHECKING:
     from ofa.config import RunConfig
+    from ofa.export.boards import BoardJob
 
 FOLDER = "specialized"
 
@@ -41,12 +43,33 @@ def export_winners(run: Path, config: RunConfig, *, quiet: bool = False) -> dict
         network, finetuning = session.winner(architecture)
         facts = {"budget": budget_facts(budget), "search": search_facts(winner), "finetuning": finetuning}
         job = session.job(budget["name"], architecture, network, read_test=True, facts=facts)
-        job = replace(job, limits=budget["limits"])
+        job = replace(job, limits=budget["limits"], boards=board_jobs(config, budget))
         reports[budget["name"]] = export_network(
             job, out=run / FOLDER / budget["name"], settings=config.export, quiet=quiet
         )
     score_largest(session)
     return reports
+
+
+def board_jobs(config: RunConfig, budget: dict[str, Any]) -> tuple[BoardJob, ...]:
+    """For the boards that a budget limits: the winner is put on each."""
+    limited = {device_of(name) for name in budget["limits"]}
+    boards = [board for board in config.boards if board.name in limited]
+    if not boards:
+        return ()
+    from ofa.export.boards import FOLDER as BUNDLE
+    from ofa.export.boards import BoardJob
+
+    told = budget["winner"]["predicted_costs"]
+    return tuple(
+        BoardJob(
+            device=board,
+            quantization=config.quantization,
+            predicted={metric_of(name): told[name] for name in told if device_of(name) == board.name},
+            folder=BUNDLE if len(boards) == 1 and BUNDLE not in config.export.forms else f"{BUNDLE}-{board.name}",
+        )
+        for board in boards
+    )
 
 
 def budget_facts(budget: dict[str, Any]) -> dict[str, Any]:
@@ -57,4 +80,4 @@ def budget_facts(budget: dict[str, Any]) -> dict[str, Any]:
 def search_facts(winner: dict[str, Any]) -> dict[str, Any]:
     """What the search knew of a winner when it was named."""
     keys = ("predicted_accuracy", "predicted_costs", "measured", "selection_accuracy")
-    return {key: winner[key] for key in keys}
+    return {key: winner[key] for key in keys} | {key: winner[key] for key in ("int8_accuracy",) if key in winner}

@@ -244,9 +244,16 @@ def _sensitivity(
 
 
 def _costs(run: Path, config: RunConfig, space: SearchSpace) -> dict[str, CostTable]:
-    """What a step is paid in: time on the devices that have a table, that of the search first; and MACs."""
-    from latency_tables.table import load_table
+    """What a step is paid in: time (on boards, instructions) on the devices that have a table, that of the search
+    first; and MACs.
+    """
+    from latency_tables.cortex_m.board_table import BoardTable
+    from latency_tables.table import Table, load_any_table
 
     names = sorted((device.name for device in config.devices), key=lambda name: name != config.search.device)
-    tables = {name: load_table(path) for name in names if (path := run / "tables" / f"{name}.json").exists()}
+    tables: dict[str, Table] = {}
+    for name in names:
+        if (path := run / "tables" / f"{name}.json").exists():
+            table = load_any_table(path)
+            tables[name] = table.tables(device=name)[0] if isinstance(table, BoardTable) else table
     return {**{cost_of(name, table): table.cost(space) for name, table in tables.items()}, "macs": space.cost("macs")}

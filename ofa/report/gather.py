@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from latency_tables.cortex_m.board_table import BoardTable
 from latency_tables.table import LatencyTable
 from ofa.export.layers import describe_layers, exact_costs
 from ofa.export.winners import FOLDER
@@ -44,6 +45,7 @@ def gather(run: Path) -> dict[str, Any]:
         "data": _data(found),
         "space": _space(found),
         "devices": {name: _device(found, name, told.get(name)) for name in found.tables},
+        "boards": {name: _board(table, found.space) for name, table in found.boards.items()},
         "training": _training(found),
         "records": _records(found, latencies),
         "predictor": _predictor(found),
@@ -133,6 +135,26 @@ def _device(found: Sources, name: str, cost: CostTable | None) -> dict[str, Any]
                 for pair in heldout.pairs
             ],
         },
+    }
+
+
+def _board(table: BoardTable, space: SearchSpace | None) -> dict[str, Any]:
+    """What the table of a board says of itself; `range` is over the networks of the space."""
+    costs = {}
+    for one in table.tables():
+        cost = None if space is None else one.cost(space)
+        ends = None if cost is None else [cost.minimum()[0], cost.maximum()[0]]
+        costs[one.metric] = {"unit": one.unit, "range": ends, "capacity": one.capacity}
+    checked = table.checked
+    largest = checked and {"num": len(checked.networks), "largest_errors": checked.largest_errors.model_dump()}
+    return {
+        **table.board.model_dump(mode="json"),
+        "num_operators": table.num_operators,
+        "memory_plan": table.memory_plan,
+        "note": table.note,
+        "provenance": table.provenance,
+        "costs": costs,
+        "checked": largest,
     }
 
 
@@ -226,6 +248,8 @@ def _winner(
         "predicted_costs": winner["predicted_costs"],
         "measured": winner["measured"],
         "selection_accuracy": winner["selection_accuracy"],
+        "int8_accuracy": winner.get("int8_accuracy"),
+        "chosen_by": budget.get("chosen_by", "selection_accuracy"),
         "costs": exact_costs(space, architecture),
         "layers": describe_layers(space, architecture, latencies),
         "search": {
@@ -240,7 +264,7 @@ def _winner(
 
 
 def _export(export: dict[str, Any], name: str) -> dict[str, Any]:
-    keys = ("accuracy", "latency", "forms", "finetuning", "network_sha256")
+    keys = ("accuracy", "latency", "boards", "forms", "finetuning", "network_sha256")
     return {"folder": f"{FOLDER}/{name}", **{key: export.get(key) for key in keys}}
 
 

@@ -107,7 +107,7 @@ def _tradeoff(report: Report, device: str, number: int) -> Markup:
 def _marks(report: Report, device: str, name: str) -> list[WinnerMark]:
     marks = []
     for index, winner in enumerate(report["winners"]):
-        measured = text.remeasured(winner, name) or text.exported_latency(winner, name)
+        measured = text.remeasured(winner, name) or text.exported_cost(winner, name)
         latency = measured if measured is not None else winner["predicted_costs"][name]
         tip = (
             f"{winner['budget']}: {winner['key']}\n{text.share(winner['selection_accuracy'])} selection accuracy\n"
@@ -176,12 +176,17 @@ def _winner_row(index: int, winner: Report) -> Markup:
         tag("td", [_line_of(text.cost(winner["limits"][name], name), name.removeprefix("latency@")) for name in names]),
         tag("td", [_line_of(text.cost(winner["predicted_costs"][name], name)) for name in names]),
         tag("td", [_checked(text.remeasured(winner, name), winner["limits"][name], name) for name in names]),
-        tag("td", [_checked(text.exported_latency(winner, name), winner["limits"][name], name) for name in names]),
+        tag("td", [_checked(text.exported_cost(winner, name), winner["limits"][name], name) for name in names]),
         tag("td", text.share(predicted["mean"]), tag("small", text.interval(predicted))),
-        tag("td", text.share(selection), tag("small", "fine-tuned") if tuned else None),
+        tag("td", text.share(selection), tag("small", "fine-tuned") if tuned else None, _in_int8(winner)),
         tag("td", text.share(text.tested_accuracy(winner))),
         _size(winner["costs"]),
     )
+
+
+def _in_int8(winner: Report) -> Markup | None:
+    int8 = winner["int8_accuracy"]
+    return None if int8 is None else tag("small", f"{text.share(int8)} in int8, which chose it")
 
 
 def _reference_row(reference: Report) -> Markup:

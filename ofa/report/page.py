@@ -6,6 +6,7 @@ from importlib import resources
 from typing import Any
 
 from ofa.report.appendix import data_section, records_section, reproduce_section
+from ofa.report.boards import boards_section
 from ofa.report.evidence import predictor_section, tables_section, training_section
 from ofa.report.markup import Markup, join, raw_json, tag
 from ofa.report.networks import networks_section
@@ -24,6 +25,7 @@ def render_page(report: dict[str, Any]) -> str:
         "main",
         header(report),
         winners_section(report),
+        boards_section(report),
         tradeoff_section(report),
         networks_section(report),
         tables_section(report),

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from latency_tables.table import Table, load_table
+from latency_tables.cortex_m.board_table import BoardTable
+from latency_tables.table import Table, load_any_table
 from ofa.export.export import REPORT
 from ofa.export.export import SCHEMA as EXPORT_SCHEMA
 from ofa.export.reference import FILE as REFERENCE
@@ -43,6 +44,7 @@ class Sources:
     supernet: dict[str, Any] | None = None
     space: SearchSpace | None = None
     tables: dict[str, Table] = field(default_factory=dict)
+    boards: dict[str, BoardTable] = field(default_factory=dict)
     records: Records | None = None
     predictor: Predictor | None = None
     search: dict[str, Any] | None = None
@@ -95,7 +97,11 @@ def _read_tables(found: Sources) -> None:
         name = str(device.get("name")) if isinstance(device, dict) else str(device)
         path = found.run / "tables" / f"{name}.json"
         if path.exists():
-            found.tables[name] = load_table(path)
+            table = load_any_table(path)
+            if isinstance(table, BoardTable):
+                found.boards[name] = table
+            else:
+                found.tables[name] = table
         else:
             command = f"ofa run {found.run / 'config.yaml'}"
             _note(found, f"the latency table of {name}", f"tables/{name}.json", command)

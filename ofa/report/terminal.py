@@ -25,7 +25,7 @@ def print_report(report: dict[str, Any], *, console: Console | None = None) -> N
 
 
 def winners_table(report: dict[str, Any]) -> Table:
-    """Fits into 80 columns: the limit stands under the budget, parameters under MACs."""
+    """Fits into 80 columns: the limit stands under the budget, parameters under MACs, int8 (`i8`) under fp32."""
     table = Table(title=escape(report["name"]), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("budget\n(at most)", no_wrap=True)
     costs, accuracies = ("\npredicted", "\nmeasured", "file\nmeasured"), ("acc.\npred.", "acc.\nselect.", "acc.\ntest")
@@ -37,10 +37,10 @@ def winners_table(report: dict[str, Any]) -> Table:
             "\n".join([escape(winner["budget"]), *(_cost(limit, name) for name, limit in limits.items())]),
             "\n".join(_cost(winner["predicted_costs"][name], name) for name in limits),
             "\n".join(_measured(text.remeasured(winner, name), limit, name) for name, limit in limits.items()),
-            "\n".join(_measured(text.exported_latency(winner, name), limit, name) for name, limit in limits.items()),
+            "\n".join(_measured(text.exported_cost(winner, name), limit, name) for name, limit in limits.items()),
             _share(winner["predicted_accuracy"]["mean"]),
-            _share(text.selected_accuracy(winner)),
-            _share(text.tested_accuracy(winner)),
+            _selected(winner),
+            _tested(winner),
             _size(winner["costs"]),
         )
     reference = report["reference"]
@@ -56,12 +56,34 @@ def winners_table(report: dict[str, Any]) -> Table:
     return table
 
 
+def _selected(winner: dict[str, Any]) -> str:
+    """Of a winner on a board, in int8 too."""
+    int8 = winner["int8_accuracy"]
+    return _share(text.selected_accuracy(winner)) + ("" if int8 is None else f"\n{_in_int8(int8)}")
+
+
+def _in_int8(accuracy: float) -> str:
+    return f"{100 * accuracy:.1f}i8"
+
+
+def _tested(winner: dict[str, Any]) -> str:
+    lines = [_share(text.tested_accuracy(winner))]
+    for board in ((winner["export"] or {}).get("boards") or {}).values():
+        if (test := board["accuracy"]["test"]) is not None:
+            lines.append(_in_int8(test["accuracy"]))
+    return "\n".join(lines)
+
+
 def _size(costs: dict[str, Any]) -> str:
     return "\n".join(text.count(costs[metric], "params").replace(" ", "") for metric in ("macs", "params"))
 
 
 def _cost(value: float | None, name: str) -> str:
-    return f"{value:.3g} ms" if value is not None and name.startswith("latency") else text.cost(value, name)
+    if value is not None and name.startswith("latency"):
+        return f"{value:.3g} ms"
+    if value is not None and name.startswith("instructions"):
+        return text.cost(float(f"{value:.3g}"), name).replace("instructions", "instr")
+    return text.cost(value, name)
 
 
 def _share(value: float | None) -> str:

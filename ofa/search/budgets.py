@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 #: Metrics that belong to a device: their costs are named `latency@DEVICE`.
 DEVICE_METRICS = ("latency", "energy", "instructions", "cycles")
+
+#: Metrics that the table of a board tells (`peak_memory@BOARD`); without one they are estimates of the space's own.
+BOARD_METRICS = ("peak_memory", "flash")
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,13 @@ def cost_name(cost: str, devices: Sequence[str], *, default: str | None = None, 
 
     `UserError` for an unknown device, or a plain metric where several devices could be meant.
     """
+    if metric_of(cost) not in DEVICE_METRICS:
+        return metric_of(cost)
+    return _of_device(cost, devices, default=default, key=key)
+
+
+def _of_device(cost: str, devices: Sequence[str], *, default: str | None, key: str | None) -> str:
     metric, device = metric_of(cost), device_of(cost)
-    if metric not in DEVICE_METRICS:
-        return metric
     if device is None:
         device = default if default is not None else devices[0] if len(devices) == 1 else None
         if device is None and not devices:
@@ -114,17 +121,24 @@ def cost_name(cost: str, devices: Sequence[str], *, default: str | None = None, 
     return f"{metric}@{device}"
 
 
-def resolve(budget: Budget, costs: Mapping[str, CostTable], *, default_device: str | None = None) -> ResolvedBudget:
+def resolve(
+    budget: Budget,
+    costs: Mapping[str, CostTable],
+    *,
+    default_device: str | None = None,
+    capacities: Mapping[str, float] | None = None,
+) -> ResolvedBudget:
     """Turn names into full names, and per cents into the share of the way from the cheapest network to the dearest.
 
-    Both ends are exact minima and maxima over the space. `UserError` for a cost that `costs` does not hold.
+    Both ends are exact minima and maxima over the space. `capacities` are what devices have of a cost
+    (`flash@stm32f746`): limits too, for a budget that names their device, or none. `UserError` for a cost that `costs`
+    does not hold.
     """
-    devices = sorted({device for cost in costs if (device := device_of(cost)) is not None})
     limits: dict[str, float] = {}
     texts: dict[str, str] = {}
     for written, quantity in budget.constraints.items():
         key = f"{budget.key}{written}"
-        name = _full_name(written, costs, devices, default_device, key)
+        name = full_name(written, costs, default=default_device, key=key)
         if name not in costs:
             raise unknown_name("cost", name, costs, key=key)
         if name in limits:
@@ -134,17 +148,27 @@ def resolve(budget: Budget, costs: Mapping[str, CostTable], *, default_device: s
             what = f"{budget.written[written]} comes to {limits[name]:.4g}, which is not positive"
             raise UserError(what, key=key)
         texts[name] = budget.written[written]
+    named = {device for name in limits if (device := device_of(name)) is not None}
+    for name, capacity in (capacities or {}).items():
+        if named and device_of(name) not in named:
+            continue
+        if name not in limits or limits[name] > capacity:
+            limits[name] = capacity
+            there = f"{format_cost(capacity, name)} are there"
+            texts[name] = f"{texts[name]}, but {there}" if name in texts else there
     return ResolvedBudget(budget.name, limits, texts)
 
 
-def _full_name(
-    written: str, costs: Mapping[str, CostTable], devices: Sequence[str], default: str | None, key: str
-) -> str:
-    """As `cost_name`; a plain `energy` is that of the only device whose energy is known."""
-    metric = metric_of(written)
+def full_name(written: str, costs: Collection[str], *, default: str | None = None, key: str | None = None) -> str:
+    """The one of `costs` that is meant: as `cost_name`; a plain `energy` is that of the only device whose energy is
+    known, and a plain `flash` that of the only board, if there is one.
+    """
+    metric, devices = metric_of(written), sorted({device for cost in costs if (device := device_of(cost)) is not None})
+    own = [device for device in devices if f"{metric}@{device}" in costs]
+    if metric in BOARD_METRICS and (own or device_of(written) is not None):
+        return _of_device(written, own, default=default if default in own else None, key=key)
     if device_of(written) is not None or metric not in DEVICE_METRICS or not devices:
         return cost_name(written, devices, default=default, key=key)
-    own = [device for device in devices if f"{metric}@{device}" in costs]
     if not own:
         known = ", ".join(cost for cost in costs if device_of(cost) is not None)
         raise UserError(f"no table here tells the {metric} of a device", key=key, hint=f"They tell {known}")
@@ -179,8 +203,8 @@ def _parse(cost: str, text: str | float, *, file: object = None, key: str | None
     metric, separator, device = cost.partition("@")
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS, file=file, key=key)
-    if separator and (not device or metric not in DEVICE_METRICS):
-        hint = f"Only {' and '.join(DEVICE_METRICS)} belong to a device, written like latency@DEVICE"
+    if separator and (not device or metric not in DEVICE_METRICS + BOARD_METRICS):
+        hint = f"Only {' and '.join(DEVICE_METRICS + BOARD_METRICS)} belong to a device, written like latency@DEVICE"
         raise UserError(f"{cost!r} names no cost", file=_text(file), key=key, hint=hint)
     return parse_quantity(text, metric, file=file, key=key)
 

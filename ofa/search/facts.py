@@ -45,20 +45,25 @@ def outcome_facts(
 
 
 def universal_facts(outcome: Outcome) -> dict[str, Any] | None:
-    """The network for all devices of a search, and what it loses to each device's own winner on the selection split;
-    None where none serves all.
+    """The network for all devices of a search, and what it loses to each device's own winner on the selection split
+    (in int8 where that is a board); None where none serves all.
     """
-    accuracies = {winner.budget.name: winner.winner.selection_accuracy or 0.0 for winner in outcome.winners}
-    keys = {winner.budget.name: winner.winner.architecture.key for winner in outcome.winners}
-    if UNIVERSAL not in keys:
+    winners = {winner.budget.name: winner for winner in outcome.winners}
+    if UNIVERSAL not in winners:
         return None
-    best = accuracies.pop(UNIVERSAL)
-    losses = {device: accuracy - best for device, accuracy in accuracies.items()}
-    return {"key": keys[UNIVERSAL], "losses": losses, "worst_loss": max(losses.values())}
+    best = winners.pop(UNIVERSAL).winner
+
+    def loss(winner: Winner) -> float:
+        own, universal = (getattr(finalist, winner.chosen_by) for finalist in (winner.winner, best))
+        return float(own - universal)
+
+    losses = {device: loss(winner) for device, winner in winners.items()}
+    return {"key": best.architecture.key, "losses": losses, "worst_loss": max(losses.values())}
 
 
 def network_facts(finalist: Finalist) -> dict[str, Any]:
-    """One network that was tried. `measured` by cost, in ms."""
+    """One network that was tried. `measured` by cost, in ms; `int8_accuracy` where a board's budget admits it."""
+    int8 = {} if finalist.int8_accuracy is None else {"int8_accuracy": finalist.int8_accuracy}
     return {
         "key": finalist.architecture.key,
         "architecture": finalist.architecture.to_json(),
@@ -66,6 +71,7 @@ def network_facts(finalist: Finalist) -> dict[str, Any]:
         "predicted_costs": finalist.predicted_costs,
         "measured": {name: asdict(median) for name, median in finalist.measured.items()},
         "selection_accuracy": finalist.selection_accuracy,
+        **int8,
     }
 
 
@@ -103,6 +109,7 @@ def _budget(
         "algorithm": ranked.algorithm,
         "num_scored": ranked.num_scored,
         "rounds": winner.rounds,
+        "chosen_by": winner.chosen_by,
         "winner": {
             **network_facts(winner.winner),
             "contributions": contributions(costs, winner.winner.row),

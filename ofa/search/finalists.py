@@ -2,9 +2,10 @@
 
 One pool of finalists serves all budgets. A finalist is admitted to a budget if it keeps every limit, by measurement
 where the device is here, by its exact or tabulated cost elsewhere; the winner is the admitted one of the highest
-accuracy on the selection split. So whoever wins a smaller budget is a candidate for every larger one, and selection
-accuracies do not fall as budgets grow. If the device rejects all candidates of a budget, it is searched again with its
-limits tightened by the ratio of measured to predicted that was seen, until one fits.
+accuracy on the selection split: in int8, computed as the device will, where the budget is that of a board. So whoever
+wins a smaller budget is a candidate for every larger one, and selection accuracies do not fall as budgets grow. If the
+device rejects all candidates of a budget, it is searched again with its limits tightened by the ratio of measured to
+predicted that was seen, until one fits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ofa.search.budgets import ResolvedBudget, ascending, format_cost
+from ofa.search.budgets import ResolvedBudget, ascending, device_of, format_cost
 from ofa.search.measurements import MeasurementBook, Median
 from ofa.search.run import Ranked
 from search_spaces.common.errors import Infeasible
@@ -44,6 +45,7 @@ class Finalist:
     predicted_costs: dict[str, float]
     measured: dict[str, Median]  # by the name of the cost
     selection_accuracy: float | None = None  # None: rejected by every budget before it was worth evaluating
+    int8_accuracy: float | None = None  # the same split in int8; None: no budget of a board admits it
 
     def cost(self, name: str) -> float:
         """The measured cost where there is one, else the predicted."""
@@ -55,6 +57,18 @@ class Finalist:
 
 
 @dataclass(frozen=True)
+class Int8:
+    """`evaluate` gives the accuracy in int8 on the selection split, which names the winners on `boards`."""
+
+    evaluate: Callable[[Architecture], float]
+    boards: frozenset[str]
+
+    def judges(self, limits: Mapping[str, float]) -> bool:
+        """Whether these are limits of a board."""
+        return any(device_of(name) in self.boards for name in limits)
+
+
+@dataclass(frozen=True)
 class Winner:
     """The outcome of one budget. `candidates` are the keys proposed for it, by round and predicted accuracy."""
 
@@ -62,6 +76,8 @@ class Winner:
     winner: Finalist
     candidates: tuple[str, ...]
     rounds: int
+    chosen_by: str = "selection_accuracy"
+    """Or `int8_accuracy`."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,7 @@ class _Pool:
     books: Mapping[str, MeasurementBook]
     evaluate: Callable[[Architecture], float]
     limits: tuple[Mapping[str, float], ...]
+    int8: Int8 | None
     finalists: dict[str, Finalist] = field(default_factory=dict)
 
     def try_all(self, population: Population, *, quiet: bool) -> list[str]:
@@ -103,19 +120,24 @@ class _Pool:
                     predicted_costs={name: float(values[j]) for name, values in costs.items()},
                     measured={name: found[key] for name, found in medians.items()},
                 )
-                if any(not finalist.exceeded(limits) for limits in self.limits):
+                admitting = [limits for limits in self.limits if not finalist.exceeded(limits)]
+                if admitting:
                     finalist = replace(finalist, selection_accuracy=self.evaluate(architectures[i]))
+                if self.int8 is not None and any(map(self.int8.judges, admitting)):
+                    finalist = replace(finalist, int8_accuracy=self.int8.evaluate(architectures[i]))
                 self.finalists[key] = finalist
                 advance(1, note=key)
         return [architecture.key for architecture in architectures]
 
     def best(self, limits: Mapping[str, float]) -> Finalist | None:
-        """The admitted finalist of the highest selection accuracy; of equals the one that leaves most room."""
+        """The admitted finalist of the highest accuracy; of equals the one that leaves most room."""
+        in_int8 = self.int8 is not None and self.int8.judges(limits)
 
         def rank(finalist: Finalist) -> tuple[float, float, str]:
-            assert finalist.selection_accuracy is not None
+            accuracy = finalist.int8_accuracy if in_int8 else finalist.selection_accuracy
+            assert accuracy is not None
             filled = max(finalist.cost(name) / limit for name, limit in limits.items())
-            return -finalist.selection_accuracy, filled, finalist.architecture.key
+            return -accuracy, filled, finalist.architecture.key
 
         return min((f for f in self.finalists.values() if not f.exceeded(limits)), key=rank, default=None)
 
@@ -130,6 +152,7 @@ def choose_winners(
     books: Mapping[str, MeasurementBook],
     again: SearchAgain,
     also: Mapping[str, Population] | None = None,
+    int8: Int8 | None = None,
     max_rounds: int = 6,
     quiet: bool = False,
 ) -> Outcome:
@@ -137,10 +160,10 @@ def choose_winners(
 
     `evaluate` gives the accuracy on the selection split (and keeps the record); `books` measure the costs they are
     named after; `again` searches a budget with other limits, no candidates if there are none; `also` are further
-    candidates by budget.
+    candidates by budget; `int8` judges the budgets of boards.
     """
     budgets = ascending([entry.budget for entry in ranked.values()], costs)
-    pool = _Pool(space, predict, costs, books, evaluate, tuple(budget.limits for budget in budgets))
+    pool = _Pool(space, predict, costs, books, evaluate, tuple(budget.limits for budget in budgets), int8)
     extra = also or {}
     proposals = [
         np.concatenate([ranked[b.name].population, *([extra[b.name]] if b.name in extra else [])]) for b in budgets
@@ -162,7 +185,8 @@ def choose_winners(
         winner = pool.best(budget.limits)
         assert winner is not None
         candidates = tuple(dict.fromkeys(proposed[budget.name]))
-        winners.append(Winner(budget=budget, winner=winner, candidates=candidates, rounds=rounds[budget.name]))
+        chosen_by = "int8_accuracy" if int8 is not None and int8.judges(budget.limits) else "selection_accuracy"
+        winners.append(Winner(budget, winner, candidates, rounds[budget.name], chosen_by))
     return Outcome(winners=tuple(winners), finalists=pool.finalists)
 
 

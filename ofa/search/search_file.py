@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
@@ -21,6 +21,7 @@ class _Network(_Part):
     predicted_costs: dict[str, float]
     measured: dict[str, dict[str, Any]]
     selection_accuracy: float | None
+    int8_accuracy: float | None = None
 
 
 class _Candidate(_Network):
@@ -34,6 +35,7 @@ class _Budget(_Part):
     algorithm: str
     num_scored: int
     rounds: int
+    chosen_by: Literal["selection_accuracy", "int8_accuracy"] = "selection_accuracy"
     winner: _Network
     candidates: list[_Candidate]
 

@@ -13,10 +13,10 @@ import numpy as np
 from ofa.console import note
 from ofa.search.algorithms.base import violations
 from ofa.search.budgets import Budget, ResolvedBudget, ascending, device_of, resolve
-from ofa.search.costs import all_costs, run_tables
+from ofa.search.costs import all_costs, capacities, run_tables
 from ofa.search.facts import outcome_facts, universal_facts
 from ofa.search.feasibility.feasible import feasible_networks
-from ofa.search.finalists import Outcome, choose_winners
+from ofa.search.finalists import Int8, Outcome, choose_winners
 from ofa.search.measurements import MeasurementBook, device_book
 from ofa.search.run import Ranked, search, search_budget
 from ofa.search.search_file import check_search
@@ -28,6 +28,7 @@ from search_spaces.common.errors import Infeasible, UserError, in_file
 from search_spaces.common.files import digest, read_json, write_json
 
 if TYPE_CHECKING:
+    from latency_tables.listed import ListedTable
     from latency_tables.table import LatencyTable
     from ofa.config import RunConfig
     from predictors.base import Predictor
@@ -58,7 +59,7 @@ class Problem:
     config: RunConfig
     space: SearchSpace
     weights_sha256: str
-    tables: dict[str, LatencyTable]
+    tables: dict[str, LatencyTable | ListedTable]
     costs: dict[str, CostTable]
     budgets: tuple[ResolvedBudget, ...]
 
@@ -76,13 +77,14 @@ class Problem:
         tables = {name: table.model_dump(mode="json") for name, table in self.tables.items()}
         devices = [device.model_dump(mode="json") for device in self.config.devices]
         limits = [asdict(budget) for budget in self.budgets]
+        boards = [self.config.quantization.model_dump(mode="json")] if self.config.boards else []
         settings = self.config.search.model_dump(mode="json", exclude={"budgets"})
         if settings["memory_plan"] == "naive":
             del settings["memory_plan"]  # newer than searches that are done
         if not settings["evaluate"]:
             del settings["evaluate"]  # as above
         facts = [settings, limits, devices, tables, self.space.fingerprint, self.weights_sha256, self.config.seed]
-        return digest([_ALGORITHM, predictor_inputs, *facts, *([corrections] if corrections else [])])
+        return digest([_ALGORITHM, predictor_inputs, *facts, *([corrections] if corrections else []), *boards])
 
 
 def load_problem(run: Path, config: RunConfig, *, budget: Budget | None = None) -> Problem:
@@ -95,7 +97,8 @@ def load_problem(run: Path, config: RunConfig, *, budget: Budget | None = None) 
     tables = run_tables(run, [device.name for device in config.devices])
     costs = all_costs(space, tables, dtype=config.search.dtype, plan=config.search.memory_plan)
     wanted = (budget,) if budget is not None else config.search.parsed_budgets()
-    budgets = tuple(resolve(b, costs, default_device=config.search.device) for b in wanted)
+    there = capacities(tables)
+    budgets = tuple(resolve(b, costs, default_device=config.search.device, capacities=there) for b in wanted)
     if budget is not None:
         budgets = budgets_in_run(budgets[0])
     for resolved in reversed(ascending(budgets, costs)):  # a device's own before all devices' together
@@ -176,6 +179,7 @@ def _find(
         books=measurement_books(problem),
         again=partial(_again, problem, predict),
         also=_recorded(problem, origins),
+        int8=_int8(problem),
         max_rounds=settings.max_rounds,
         quiet=quiet,
     )
@@ -191,6 +195,15 @@ def _again(problem: Problem, predict: Predict, budget: ResolvedBudget) -> Ranked
         nothing = np.zeros((0, space.num_genes), dtype=np.int64)
         return Ranked(budget, nothing, predict(nothing), {}, "none", 0)
     return search_budget(space, predict, costs, budget, settings, seed=seed, start=start)
+
+
+def _int8(problem: Problem) -> Int8 | None:
+    """What judges the budgets of boards, if the run has any."""
+    if not problem.config.boards:
+        return None
+    from ofa.search.int8_accuracy import Int8Evaluator
+
+    return Int8(Int8Evaluator(problem.run, problem.config), frozenset(board.name for board in problem.config.boards))
 
 
 class _Evaluate:
@@ -209,13 +222,19 @@ class _Evaluate:
 
 
 def measurement_books(problem: Problem) -> dict[str, MeasurementBook]:
-    """For every limited cost of a device that is here: the book that measures it."""
+    """For every limited cost of a device that is timed here: the book that measures it."""
+    from latency_tables.table import LatencyTable
+
     limited = sorted({name for budget in problem.budgets for name in budget.limits})
-    here = {device.name: device for device in problem.config.devices}
+    here = {
+        device.name: (device, table)
+        for device in problem.config.timed
+        if isinstance(table := problem.tables.get(device.name), LatencyTable)
+    }
     return {
-        name: device_book(problem.run / "measurements.jsonl", problem.space, here[device], problem.tables[device])
+        name: device_book(problem.run / "measurements.jsonl", problem.space, *here[device])
         for name in limited
-        if (device := device_of(name)) in here and device is not None
+        if (device := device_of(name)) is not None and device in here
     }
 
 

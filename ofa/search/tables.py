@@ -13,12 +13,16 @@ from ofa.search.budgets import format_cost
 
 def print_winners(facts: Mapping[str, Any], *, explain: bool = False) -> None:
     """Winners of a search of a run: accuracies, limits, predicted and measured costs; slot by slot with `explain`."""
-    networks = Table("budget", "network", "predicted accuracy", "selection accuracy")
+    in_int8 = any("int8_accuracy" in budget["winner"] for budget in facts["budgets"])
+    int8 = ("in int8",) if in_int8 else ()
+    networks = Table("budget", "network", "predicted accuracy", "selection accuracy", *int8)
     costs = Table("budget", "cost", "at most", "predicted", "measured")
     for budget in facts["budgets"]:
         winner = budget["winner"]
         selection = f"{winner['selection_accuracy']:.2%}"
-        networks.add_row(budget["name"], winner["key"], _accuracy(winner["predicted_accuracy"]), selection)
+        told = f"{winner['int8_accuracy']:.2%}" if "int8_accuracy" in winner else ""
+        row = (budget["name"], winner["key"], _accuracy(winner["predicted_accuracy"]), selection)
+        networks.add_row(*row, *((told,) if in_int8 else ()))
         for name, limit in budget["limits"].items():
             measured = winner["measured"].get(name)
             costs.add_row(

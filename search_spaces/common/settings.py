@@ -169,9 +169,16 @@ def _known_keys(annotation: Any, location: tuple[Any, ...]) -> set[str]:
     if origin in (Union, UnionType):
         members = [member for member in arguments if member is not type(None)]
         rest = location[1:] if len(members) > 1 else location  # the location names the member that was tried
+        members = [member for member in members if location and _tag(member) == location[0]] or members
         return set().union(*(_known_keys(member, rest) for member in members))
     items = arguments[1:] if isinstance(origin, type) and issubclass(origin, Mapping) else arguments
     return set().union(*(_known_keys(item, location[1:]) for item in items)) if location else set()
+
+
+def _tag(annotation: Any) -> str | None:
+    """What a member of a union with a discriminator is called there."""
+    marks = annotation.__metadata__ if get_origin(annotation) is Annotated else ()
+    return next((mark.tag for mark in marks if isinstance(mark, pydantic.Tag)), None)
 
 
 def _copy(value: Any) -> Any:

@@ -138,6 +138,8 @@ def _alone(
         f"budget {budget.name!r}: no network of {space.name} keeps {binding} <= "
         f"{format_cost(budget.limits[binding], binding)}; the smallest achievable is {format_cost(value, binding)}"
     )
+    if (slot := _peak_slot(costs[binding], costs[binding].minimum()[1])) is not None:
+        message += f", which {slot} takes"
     return _error(space, costs, budget, message, nearest=row, binding=binding, proven=True)
 
 
@@ -188,11 +190,19 @@ def _error(
         "least_within_the_others": {name: _least_facts(found) for name, found in within.items()},
         "binding": binding,
         "proven": proven,
+        "peak_slots": {n: slot for n in budget.limits if (slot := _peak_slot(costs[n], nearest)) is not None},
         "nearest": {"key": architecture.key, "architecture": architecture.to_json(), "costs": reached},
     }
     if told := _told(budget, within, binding):
         message += f". {told}"
     return Infeasible(f"{message}. Nearest network {architecture.key}: {listed}", details=details)
+
+
+def _peak_slot(table: CostTable, row: Population) -> str | None:
+    """The slot that decides a cost that is a maximum over slots."""
+    if table.reduce != "max":
+        return None
+    return max(table.explain(row), key=lambda part: part[1])[0]
 
 
 def _least_facts(found: Least) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from latency_tables.table import LatencyTable
 from ofa.config import space_of
 from ofa.console import note
 from ofa.search.algorithms.registry import ALGORITHMS, AUTO
-from ofa.search.budgets import ResolvedBudget, cost_name, parse_max, resolve
-from ofa.search.costs import all_costs, cost_of, named_tables
+from ofa.search.budgets import ResolvedBudget, full_name, parse_max, resolve
+from ofa.search.costs import all_costs, capacities, cost_of, named_tables
 from ofa.search.feasibility.feasible import feasible_networks
 from ofa.search.offline.confidence import AtHand, Bounds, Kept, search_with_confidence, tables_here
 from ofa.search.offline.facts import confidence_facts, found_facts, several_facts
@@ -92,8 +92,8 @@ def front_offline(
     """
     budget = parse_max(limits) if limits else None
     known = _Known.read(accuracy, tables, space, dtype, memory_plan)
-    names = [cost_name(name, list(known.devices), key="--front") for name in front]
-    resolved = None if budget is None else resolve(budget, known.costs)
+    names = [full_name(name, known.costs, key="--front") for name in front]
+    resolved = None if budget is None else resolve(budget, known.costs, capacities=capacities(known.devices))
     if resolved is not None:
         feasible_networks(known.space, known.costs, resolved, seed=seed)
     found = whole_front(
@@ -133,7 +133,7 @@ def search_offline(
         raise unknown_name("search algorithm", algorithm, [AUTO, *ALGORITHMS.names()], key="--algorithm")
     known = _Known.read(accuracy, tables, space, dtype, memory_plan)
     searched, predict, costs, devices = known.space, known.predict, known.costs, known.devices
-    resolved = resolve(budget, costs)
+    resolved = resolve(budget, costs, capacities=capacities(devices))
     settings = SearchSettings.model_validate(
         {"budgets": {budget.name: budget.written}, "candidates": num, "algorithm": algorithm}
     )

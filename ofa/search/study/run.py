@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ofa.search.budgets import cost_name, device_of
+from ofa.search.budgets import full_name
 from ofa.search.feasibility.feasible import feasible_networks
 from ofa.search.front import pareto_front
 from ofa.search.stage import Problem, load_problem
@@ -149,8 +149,7 @@ def _check(*, num: int, stale_after_s: float, batch: int) -> None:
 
 
 def _cost(problem: Problem, name: str) -> str:
-    devices = [device for cost in problem.costs if (device := device_of(cost)) is not None]
-    return cost_name(name, devices, default=problem.default_device, key="objectives")
+    return full_name(name, problem.costs, default=problem.default_device, key="objectives")
 
 
 def _anchors(problem: Problem, seed: int) -> Population:

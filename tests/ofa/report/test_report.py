@@ -114,7 +114,7 @@ def test_every_record_and_winner_is_shown(written: tuple[dict[str, Any], str, Pa
         for shown in (
             text.cost(winner["limits"]["latency@here"], "latency@here"),
             text.milliseconds(text.remeasured(winner, "latency@here")),
-            text.milliseconds(text.exported_latency(winner, "latency@here")),
+            text.milliseconds(text.exported_cost(winner, "latency@here")),
             text.share(winner["selection_accuracy"]),
             text.share(text.tested_accuracy(winner)),
         ):
