@@ -56,7 +56,13 @@ def prove(
 
 
 def _prove(
-    space: SearchSpace, architecture: Architecture, rng: np.random.Generator, *, num_images: int, board: Board, compiler: str
+    space: SearchSpace,
+    architecture: Architecture,
+    rng: np.random.Generator,
+    *,
+    num_images: int,
+    board: Board,
+    compiler: str,
 ) -> Proved:
     side = architecture.resolution
     shape = (space.in_channels, side, side)

@@ -13,9 +13,9 @@ import torch
 from latency_tables.cortex_m.counting import network_program
 from latency_tables.cortex_m.footprint import peak_memory
 from latency_tables.runtimes.litert import random_inputs
-from latency_tables.tflite_graph import to_tflite
-from latency_tables.tflite_int8 import quantize
-from latency_tables.tflite_micro import for_micro, run_micro
+from latency_tables.tflite.graph import to_tflite
+from latency_tables.tflite.int8 import quantize
+from latency_tables.tflite.micro import for_micro, run_micro
 from search_spaces import get_space
 from search_spaces.plain import build_network
 

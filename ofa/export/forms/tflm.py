@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latency_tables.tflite_graph import to_tflite
-from latency_tables.tflite_int8 import quantize
-from latency_tables.tflite_interpreter import LoadedModel
-from latency_tables.tflite_micro import check_installed, check_operators, for_micro, micro_installs_here, run_micro
+from latency_tables.tflite.graph import to_tflite
+from latency_tables.tflite.int8 import quantize
+from latency_tables.tflite.interpreter import LoadedModel
+from latency_tables.tflite.micro import check_installed, check_operators, for_micro, micro_installs_here, run_micro
 from ofa.export.forms.base import Predict, Source
 from search_spaces.common.errors import UserError, in_file
 from search_spaces.common.files import write_bytes

@@ -92,7 +92,7 @@ def test_what_fails_leaves_no_half_export(
 def test_without_an_emulator_the_report_says_so(
     written: tuple[Any, Path, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, out, report = written
+    _job, out, report = written
     monkeypatch.setattr(mcu, "find_spec", lambda name: None)
     found = get_form("mcu").examine(None, out)  # type: ignore[attr-defined]
     assert found["verified"] is None and found["needs"] == report["forms"]["mcu"]["needs"]

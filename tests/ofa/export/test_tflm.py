@@ -13,9 +13,9 @@ from torch import Tensor, fx, nn
 
 pytest.importorskip("ai_edge_litert")
 
-from latency_tables import tflite_micro
-from latency_tables.tflite_graph import to_tflite
-from latency_tables.tflite_micro import MicroRun
+from latency_tables.tflite import micro as tflite_micro
+from latency_tables.tflite.graph import to_tflite
+from latency_tables.tflite.micro import MicroRun
 from ofa.export.calibration import calibration_images
 from ofa.export.export import ExportJob, export_network
 from ofa.export.forms import tflm
@@ -207,7 +207,7 @@ def test_calibration_images_are_of_the_whole_split(data: ImageData) -> None:
 
 def test_relu6_by_itself_keeps_the_scale() -> None:
     """TFLM clamps there and does not rescale."""
-    from latency_tables.tflite_int8 import quantize
+    from latency_tables.tflite.int8 import quantize
 
     model = to_tflite(fx.symbolic_trace(nn.Sequential(nn.ReLU6(), nn.Conv2d(3, 4, 1))).eval(), SHAPE)
     quantized = quantize(model, channels_last(10 * some_images()))

@@ -161,9 +161,7 @@ def test_a_stack_that_was_full_is_told(bundle: Path, board: Board) -> None:
     assert before < machine.stack_bytes == 2048
 
 
-def test_missing_tools_are_told_with_what_brings_them(
-    made: Path, monkeypatch: pytest.MonkeyPatch, ofa: Ofa
-) -> None:
+def test_missing_tools_are_told_with_what_brings_them(made: Path, monkeypatch: pytest.MonkeyPatch, ofa: Ofa) -> None:
     assert "unknown emulator 'quemu'. Did you mean 'qemu'?" in ofa("verify-mcu", made, "--emulator", "quemu").err
     assert "unknown compiler 'icc'" in ofa("verify-mcu", made, "--compiler", "icc").err
     assert "unknown board 'stm32f747'. Did you mean" in ofa("verify-mcu", made, "--board", "stm32f747").err

@@ -1,6 +1,6 @@
 """Runs a model in TensorFlow Lite Micro's interpreter, as a process of its own: it may end a process that it is in.
 
-    python -P tflite_micro_runner.py MODEL.tflite INPUTS.npy OUTPUTS.npy ARENA_BYTES
+    python -P micro_runner.py MODEL.tflite INPUTS.npy OUTPUTS.npy ARENA_BYTES
 
 INPUTS are (num, *input shape), OUTPUTS (num, *output shape), in the types of the model. The interpreter's words, the
 allocations of its arena among them, go to stderr.

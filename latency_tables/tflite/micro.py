@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import fx, nn
 
-from latency_tables.tflite_file import TFLiteModel
+from latency_tables.tflite.file import TFLiteModel
 from search_spaces.common.errors import UserError
 
 #: operators that `tflite_graph` writes and TFLM has no kernel for
@@ -101,7 +101,7 @@ def run_micro(model: bytes, inputs: NDArray[np.int8]) -> MicroRun:
         files = [str(folder / file) for file in ("model.tflite", "inputs.npy", "outputs.npy")]
         Path(files[0]).write_bytes(model)
         np.save(files[1], inputs)
-        runner = Path(__file__).with_name("tflite_micro_runner.py")
+        runner = Path(__file__).with_name("micro_runner.py")
         command = [sys.executable, "-P", str(runner), *files, str(_ARENA_BYTES)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
