@@ -74,10 +74,6 @@ class OverwritingPointwise(Pointwise):
         return window_leads(Window(self.pixels, 1, 1, 1, 0, self.pixels, 1), inputs, out, across=1)
 
 
-#: bytes of windows that lie on the stack, `OFA_SMALL_WINDOWS` of the kernels
-_SMALL_WINDOWS = 160
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Convolution(_Dense):
     """`weights` (O, kernel, kernel, I)."""
@@ -98,7 +94,7 @@ class Convolution(_Dense):
 
     @property
     def scratch_bytes(self) -> int:
-        return 0 if 8 * self._words <= _SMALL_WINDOWS else 8 * self._words
+        return 8 * self._words
 
     @property
     def _words(self) -> int:
@@ -118,9 +114,17 @@ class Convolution(_Dense):
         return self.finish(products(windows, self.weights.reshape(len(self.weights), -1)), self.biases)
 
 
+#: bytes of windows that lie on the stack, `OFA_SMALL_WINDOWS` of the kernels
+_SMALL_WINDOWS = 160
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OverwritingConvolution(Convolution):
-    """One whose output may be written over what it has read of its input."""
+    """One whose output may be written over what it has read of its input: between the two is no room for windows."""
+
+    @property
+    def scratch_bytes(self) -> int:
+        return 0 if super().scratch_bytes <= _SMALL_WINDOWS else super().scratch_bytes
 
     @property
     def leads(self) -> tuple[int, int]:
