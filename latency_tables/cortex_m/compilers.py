@@ -37,6 +37,7 @@ KERNELS = (
     "layer_norm",
     "attention",
     "attention_by_operators",
+    "linear_attention",
     "overwriting_attention",
     "overwriting_mlp",
     "patch_embedding",

@@ -3,6 +3,7 @@
 from latency_tables.cortex_m.calls.dense import Convolution, Pointwise
 from latency_tables.cortex_m.calls.depthwise import Depthwise
 from latency_tables.cortex_m.calls.elementwise import Add, AddConstant, Lookup, Scale
+from latency_tables.cortex_m.calls.linear_attention import LinearAttention
 from latency_tables.cortex_m.calls.overwriting import OverwritingAttention, OverwritingMLP
 from latency_tables.cortex_m.calls.patch_embedding import PatchEmbedding
 from latency_tables.cortex_m.calls.pooling import AveragePool, GlobalAverage, MaxPool
@@ -18,6 +19,7 @@ __all__ = [
     "Depthwise",
     "GlobalAverage",
     "LayerNorm",
+    "LinearAttention",
     "Lookup",
     "MaxPool",
     "OverwritingAttention",

@@ -37,6 +37,7 @@ __attribute__((section(".kernels"), used)) void (*const ofa_kernels[])(const voi
     ofa_layer_norm,
     ofa_attention,
     ofa_attention_by_operators,
+    ofa_linear_attention,
     ofa_overwriting_attention,
     ofa_overwriting_mlp,
     ofa_patch_embedding,
