@@ -29,7 +29,7 @@ from search_spaces.plain import build_network
 
 #: shares of the dense weights of attention and of MLPs, and the number of classes
 NETWORKS = {
-    "dense, 10 classes": (1, 1, 10),
+    "dense, 1000 classes": (1, 1, 1000),
     "ranks 12 and 12, 10 classes": (0.125, 0.08, 10),
     "ranks 8 and 12, 10 classes": (0.085, 0.08, 10),
     "ranks 4 and 8, 1000 classes": (0.042, 0.053, 1000),
@@ -122,7 +122,7 @@ def main() -> None:
     print_table(networks, counter)
     if arguments.whole:
         print()
-        print_whole_runs(networks["dense, 10 classes"].program, counter)
+        print_whole_runs(networks["dense, 1000 classes"].program, counter)
 
 
 if __name__ == "__main__":

@@ -63,14 +63,11 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Placed:
-    """Offsets as they are where the input is at the bottom of an arena of `num_bytes`; `output` stays at its top, if it
-    is not in the input's block. `ends` is the map at the end.
-    """
+    """Offsets as they are where the input is at the bottom of an arena of `num_bytes`; `output` stays at its top."""
 
     blocks: tuple[tuple[_Block, int], ...]
     output: _Block | None
     num_bytes: int
-    ends: str
 
 
 def plan(program: Program) -> Layout:
@@ -90,13 +87,14 @@ def plan(program: Program) -> Layout:
     offsets: dict[str, int] = {}
     scratch: dict[str, int] = {}
     mirrored = False
-    for part in placed:
+    for (_, step), part in zip(ranges, placed, strict=True):
         top = [] if part.output is None else [(part.output, num_bytes - part.output.size)]
         for block, offset in (*part.blocks, *top):
             place = num_bytes - offset - block.size if mirrored else offset
             (scratch if block.scratch else offsets).update(dict.fromkeys(block.names, place))
-        if part.output is None and mirrored:  # also a smaller output ends where the arena does
-            offsets[part.ends] = num_bytes - _up(program.size(part.ends) + _SPARE)
+        if part.output is None and mirrored:  # also an output smaller than the input's block ends where the arena does
+            ends = program.calls[step].output
+            offsets[ends] = num_bytes - _up(program.size(ends) + _SPARE)
         mirrored ^= part.output is not None
     segments = (Segment(*ends, part.num_bytes) for ends, part in zip(ranges, placed, strict=True))
     return Layout(offsets, scratch, num_bytes, tuple(segments))
@@ -168,7 +166,7 @@ def _place(found: tuple[list[_Block], str], leads: tuple[int, int] | None) -> _P
         if output is not None:
             need = max(need, output.size, *(o + b.size + output.size for b, o in placed if b.meets(output)), 0)
         if best is None or need < best.num_bytes:
-            best = _Placed(tuple(placed), output, need, ends)
+            best = _Placed(tuple(placed), output, need)
         if need == least:
             break
     assert best is not None

@@ -38,6 +38,7 @@ KERNELS = (
     "attention",
     "inverted_residual",
     "attention_by_operators",
+    "linear_attention",
     "overwriting_attention",
     "overwriting_mlp",
     "patch_embedding",

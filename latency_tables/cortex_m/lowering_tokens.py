@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from latency_tables.cortex_m.calls import AddConstant, Attention, GlobalAverage, LayerNorm
 from latency_tables.cortex_m.calls.tokens import MOST
+from latency_tables.cortex_m.lowering_linear_attention import linear_attention
 from latency_tables.cortex_m.quantization import Affine
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ def move(lowering: Lowering, node: fx.Node, x: str) -> None:
     """`flatten`, `transpose`"""
     arguments = tuple(int(str(argument)) for argument in node.args[1:])
     before, source = lowering.form(node.args[0]), node.args[0]
+    if before == "heads" and node.target == "transpose" and arguments == (-2, -1):
+        linear_attention(lowering, node)
+        return
     after = _MOVES.get((before, str(node.target), arguments))
     if after is None or node.kwargs or not isinstance(source, fx.Node):
         raise lowering.unknown(f"{node.target}{arguments} of {before}", node.name)

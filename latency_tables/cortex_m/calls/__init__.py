@@ -4,6 +4,7 @@ from latency_tables.cortex_m.calls.dense import Convolution, OverwritingConvolut
 from latency_tables.cortex_m.calls.depthwise import Depthwise, InPlaceDepthwise, OverwritingDepthwise
 from latency_tables.cortex_m.calls.elementwise import Add, AddConstant, Lookup, Scale
 from latency_tables.cortex_m.calls.inverted_residual import InvertedBottleneck, InvertedResidual
+from latency_tables.cortex_m.calls.linear_attention import LinearAttention
 from latency_tables.cortex_m.calls.overwriting import OverwritingAttention, OverwritingMLP
 from latency_tables.cortex_m.calls.patch_embedding import PatchEmbedding
 from latency_tables.cortex_m.calls.pooling import AveragePool, GlobalAverage, MaxPool
@@ -22,6 +23,7 @@ __all__ = [
     "InvertedBottleneck",
     "InvertedResidual",
     "LayerNorm",
+    "LinearAttention",
     "Lookup",
     "MaxPool",
     "OverwritingAttention",

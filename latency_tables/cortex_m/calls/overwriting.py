@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from latency_tables.cortex_m.calls.dense import Pointwise
 from latency_tables.cortex_m.calls.elementwise import Add
 from latency_tables.cortex_m.calls.fused import SPARE, Fused, rows_in_turn
+from latency_tables.cortex_m.calls.linear_attention import LinearAttention
 from latency_tables.cortex_m.calls.tokens import Attention, LayerNorm
 from latency_tables.cortex_m.program import Call, Word
 
@@ -36,6 +37,10 @@ class OverwritingAttention(Fused):
     add: Add
 
     @property
+    def geometry(self) -> tuple[int, ...]:
+        return (int(isinstance(self.attention, LinearAttention)), *super().geometry)
+
+    @property
     def roles(self) -> Mapping[str, Call]:
         roles: dict[str, Call] = {"norm": self.norm}
         for name in ("query", "key", "value", "project"):
@@ -50,7 +55,7 @@ class OverwritingAttention(Fused):
         return bool(factors) and 2 * (self.attention.heads - 1) * self.attention.features <= sum(factors)
 
     def _places(self) -> dict[str, int]:
-        """Offsets in the scratch memory by name, and its "end"."""
+        """The "end" of the scratch memory; offsets in it, and what is done, in the order of the struct."""
         tokens, features = self.attention.tokens, self.attention.features
         heads = tokens * self.attention.heads * features
         keys, several = heads, heads if self._all else tokens * features
@@ -64,7 +69,8 @@ class OverwritingAttention(Fused):
         even, odd = rows_in_turn([*self.project])
         end = max(factors + (tokens * sum(ranks[1:]) + SPARE if kept else 0), keys + even + odd)
         places = {"keys": keys, "values": values, "scores": scores, "rows": rows, "factors": factors}
-        return places | {"even": keys, "odd": keys + even, "all": int(self._all), "end": end}
+        kinds = {"all": int(self._all), "is_linear": int(isinstance(self.attention, LinearAttention))}
+        return {"end": end} | places | {"even": keys, "odd": keys + even} | kinds
 
     @property
     def scratch_bytes(self) -> int:

@@ -65,7 +65,7 @@ class LayerNorm(Call):
         sums = q.sum(axis=-1, keepdims=True)
         variance = count * (q * q).sum(axis=-1, keepdims=True) - sums**2 + self._epsilon
         half = (32 - np.frexp(variance.astype(np.float64))[1]) // 2
-        factor = _reciprocal(_root(variance << (2 * half)))
+        factor = reciprocal(_root(variance << (2 * half)))
         norm = (((q * count - sums) << (half + 9)) * factor) >> 32
         scales, biases = self._numbers()
         return ((((norm * scales) >> 32) + biases) >> self._bits).clip(LOW, HIGH).astype(np.int8)
@@ -121,7 +121,7 @@ class Attention(Call):
     def arguments(self) -> list[Word]:
         finish = self._finish
         channel = finish.channels(np.array([self._bias])).ravel().tolist()
-        numbers = [*self.geometry, self.query.zero, *self._steps, *channel]
+        numbers = [*self.geometry, self.query.zero, self.key.zero, self.value.zero, *self._steps, *channel]
         return ["x", "second", "third", "y", "scratch", *numbers, *finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
@@ -133,7 +133,7 @@ class Attention(Call):
         weights = exponents()[(below * multiplier >> 32 >> shift).clip(max=_EXPONENTS - 1)]
         total = weights.sum(axis=-1, keepdims=True)
         zeros = 32 - np.frexp(total.astype(np.float64))[1]
-        factor = _reciprocal((total << zeros) >> 16)
+        factor = reciprocal((total << zeros) >> 16)
         sums = np.matmul(weights.astype(np.float64), value.astype(np.float64)).astype(np.int64) << (zeros - 8)
         means = ((sums * factor) >> 32).swapaxes(-3, -2)
         return self._finish(means + self._bias).reshape(inputs[0].shape)
@@ -161,7 +161,7 @@ def exponents() -> Ints:
     return np.rint(2.0**14 * np.exp(-np.arange(_EXPONENTS) / _STEPS_PER_UNIT)).astype(np.int64)
 
 
-def _reciprocal(d: Ints) -> Ints:
+def reciprocal(d: Ints) -> Ints:
     return ((2**32 - 1) // d) << 14
 
 

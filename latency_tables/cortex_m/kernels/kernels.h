@@ -138,7 +138,9 @@ struct layer_norm {
 /* softmax attention of `heads` times `features` each (a multiple of 4), of `tokens` <= 512 tokens; y may be `queries`.
  * Scores below the largest by d weigh ofa_exponents[min(d * multiplier / 2^32 >> shift, 511)] <= 2^14.
  * `scratch` holds 4 * tokens + 2 * features bytes; `attention_by_operators`, which has all weights before it averages
- * values by the first of them, needs 2 * heads * tokens^2 more. */
+ * values by the first of them, needs 2 * heads * tokens^2 more.
+ * `linear_attention` has ReLU of queries (at most 128 features) and keys for scores, and these for weights; of the
+ * numbers for scores it reads the zeros only. Its `scratch` holds 4 * features * (features + 2) bytes. */
 struct attention {
     const int8_t *queries;
     const int8_t *keys;
@@ -146,7 +148,7 @@ struct attention {
     int8_t *y;
     int8_t *scratch;
     int32_t tokens, heads, features;
-    int32_t query_zero, multiplier, shift;
+    int32_t query_zero, key_zero, value_zero, multiplier, shift;
     struct channel channel;
     struct finish finish;
 };
@@ -178,14 +180,14 @@ struct layers {
 
 /* y = x + project(attention(query(norm(x)), key(norm(x)), value(norm(x)))); y may be x.
  * `scratch` begins with a slot of tokens * features per head, for queries and the head's output. At the offsets `keys`
- * and `values` are those of one head, or all if `all`; at `scores` the scratch of attention. At `rows` are two tokens
+ * and `values` are those of one head, or all if `all`; at `scores` the scratch of attention (`linear_attention` if `is_linear`). At `rows` are two tokens
  * normed, and a factor of theirs; at `factors` the first factors of all keys, then of all values, unless `all`. `even`
  * and `odd` are where the layers of the projection read and write in turn. */
 struct overwriting_attention {
     const int8_t *x;
     int8_t *y;
     int8_t *scratch;
-    int32_t keys, values, scores, rows, factors, even, odd, all;
+    int32_t keys, values, scores, rows, factors, even, odd, all, is_linear;
     struct layer_norm norm;
     struct layers query, key, value;
     struct attention attention;
@@ -234,6 +236,7 @@ void ofa_layer_norm(const void *arguments);
 void ofa_attention(const void *arguments);
 void ofa_inverted_residual(const void *arguments);
 void ofa_attention_by_operators(const void *arguments);
+void ofa_linear_attention(const void *arguments);
 void ofa_overwriting_attention(const void *arguments);
 void ofa_overwriting_mlp(const void *arguments);
 void ofa_patch_embedding(const void *arguments);

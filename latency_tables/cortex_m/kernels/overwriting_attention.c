@@ -105,7 +105,11 @@ void ofa_overwriting_attention(const void *arguments) {
             by_heads(call, &call->value.second, value_factors, values, 0, tokens, head, head + 1);
         }
         one.queries = one.y;
-        ofa_attention(&one);
+        if (call->is_linear) {
+            ofa_linear_attention(&one);
+        } else {
+            ofa_attention(&one);
+        }
         one.y += tokens * features;
         if (call->all) {
             one.keys += tokens * features;

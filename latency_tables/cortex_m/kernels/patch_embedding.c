@@ -7,7 +7,7 @@ void ofa_patch_embedding(const void *arguments) {
     struct convolution row;
     copy_words(&row, &call->convolution, sizeof row);
     int32_t rows = row.out_height, pixels = row.stride * row.width * row.in, tokens = row.out_width * row.out;
-    int32_t back = call->y > call->x; /* the last row first, where tokens belong at the end of the image */
+    int32_t back = (uintptr_t)call->y > (uintptr_t)call->x; /* to the end of the image: the last row first */
     int32_t number = back * (rows - 1), step = 1 - 2 * back;
     row.height = row.stride;
     row.out_height = 1;

@@ -38,6 +38,7 @@ __attribute__((section(".kernels"), used)) void (*const ofa_kernels[])(const voi
     ofa_attention,
     ofa_inverted_residual,
     ofa_attention_by_operators,
+    ofa_linear_attention,
     ofa_overwriting_attention,
     ofa_overwriting_mlp,
     ofa_patch_embedding,

@@ -16,6 +16,7 @@ from latency_tables.cortex_m.calls import (
     AttentionByOperators,
     Convolution,
     LayerNorm,
+    LinearAttention,
     OverwritingAttention,
     OverwritingMLP,
     PatchEmbedding,
@@ -94,7 +95,7 @@ def _attention(part: Program) -> OverwritingAttention | None:
     if (block := _Block.of(part)) is None:
         return None
     project, attention = block.layers_to(block.add.inputs[1])
-    if type(attention) is not Attention or len(project) not in (1, 2):
+    if type(attention) not in (Attention, LinearAttention) or len(project) not in (1, 2):
         return None
     sides = [block.layers_to(name) for name in attention.inputs]
     query, key, value = (layers for layers, _ in sides)

@@ -15,6 +15,7 @@ from latency_tables.cortex_m.calls import (
     AttentionByOperators,
     Convolution,
     LayerNorm,
+    LinearAttention,
     OverwritingAttention,
     OverwritingMLP,
     PatchEmbedding,
@@ -25,6 +26,14 @@ from latency_tables.cortex_m.program import Call, Map, Program
 from tests.latency_tables.cortex_m.values import Case, Rng, any_affine, any_bytes, any_finish
 
 Sizes = dict[str, Any]
+
+
+def linear_attention(draw: st.DataObject, rng: Rng, sizes: Sizes) -> Case:
+    """Queries and keys below zero too."""
+    call, shapes = attention_by_operators(draw, rng, sizes)
+    assert isinstance(call, Attention)
+    ends = {name: getattr(call, name) for name in ("inputs", "output", "query", "key", "value", "after")}
+    return LinearAttention(**sizes, **ends), shapes
 
 
 def attention_by_operators(draw: st.DataObject, rng: Rng, sizes: Sizes) -> Case:
@@ -73,6 +82,7 @@ def overwriting_attention(draw: st.DataObject, rng: Rng, sizes: Sizes) -> Case:
         sizes |= {"heads": draw.draw(st.integers(1, 3)), "features": 4 * draw.draw(st.integers(1, 3))}
         rank = st.one_of(st.none(), st.integers(1, 9))
         sizes |= {"rank": draw.draw(rank), "project_rank": draw.draw(rank), "table": draw.draw(st.booleans())}
+        sizes |= {"kind": draw.draw(st.sampled_from([Attention, LinearAttention]))}
     tokens, d, heads, features = (sizes[name] for name in ("tokens", "d", "heads", "features"))
     inner, table = heads * features, sizes["table"]
 
@@ -82,7 +92,7 @@ def overwriting_attention(draw: st.DataObject, rng: Rng, sizes: Sizes) -> Case:
     sides = [layers_of(rng, tokens, widths(d, sizes["rank"], inner), table, "norm", side) for side in "qkv"]
     ends = {name: any_affine(rng) for name in ("query", "key", "value", "after")}
     inputs = tuple(layers[-1].output for layers in sides)
-    mixing = Attention(inputs=inputs, output="a", tokens=tokens, heads=heads, features=features, **ends)
+    mixing = sizes["kind"](inputs=inputs, output="a", tokens=tokens, heads=heads, features=features, **ends)
     project = layers_of(rng, tokens, widths(inner, sizes["project_rank"], d), table, "a", "p")
     norm, add = norm_of(rng, tokens, d), sum_with(rng, (1, tokens, d), project[-1].output)
     parts = block([norm, *sides[0], *sides[1], *sides[2], mixing, *project, add], tokens, d)
@@ -130,6 +140,7 @@ def patch_embedding(draw: st.DataObject, rng: Rng, sizes: Sizes) -> Case:
 
 TRANSFORMERS: dict[str, Callable[[st.DataObject, Rng, Sizes], Case]] = {
     "attention_by_operators": attention_by_operators,
+    "linear_attention": linear_attention,
     "overwriting_attention": overwriting_attention,
     "overwriting_mlp": overwriting_mlp,
     "patch_embedding": patch_embedding,
