@@ -29,6 +29,7 @@ from search_spaces.common.errors import UserError
 
 Method = Literal["minmax", "percentile", "mse"]
 
+_UNIT = -1.0, 1.0
 _BINS = 2048
 _BATCH_SIZE = 32
 
@@ -62,7 +63,8 @@ def calibrate(
     found: dict[fx.Node, Affine] = {}
     for node, ends in ranges.items():
         source = given_again(node, network)
-        found[node] = Affine.of_range(*ends) if source is None else found[source]
+        always_zero = ends == (0.0, 0.0)  # any scale holds it, one that sums can be brought to is wanted
+        found[node] = Affine.of_range(*(_UNIT if always_zero else ends)) if source is None else found[source]
     return {node.name: affine for node, affine in found.items()}
 
 
