@@ -50,11 +50,14 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     try:
-        entries = [entry for run in options.runs for entry in measure(run, options.networks)]
+        entries: list[dict[str, Any]] = []
+        for run in options.runs:
+            for entry in measure(run, options.networks):
+                entries.append(entry)
+                write_json(options.output, {"schema": 1, "commit": checkout(), "networks": entries})
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    write_json(options.output, {"schema": 1, "commit": checkout(), "networks": entries})
     print(markdown(entries))
     return 0
 
