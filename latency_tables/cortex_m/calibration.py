@@ -1,7 +1,7 @@
 """How the values of a network are quantised: from what they are on some images.
 
-Two passes over the images, a batch at a time, so that no activation is kept: the first finds the range of every value,
-the second counts its histogram over that range. A value is then quantised over
+Two passes over the images, a few at a time, whose activations alone are in memory: the first finds the range of every
+value, the second counts its histogram over that range. A value is then quantised over
 
 - `minmax`: all that was seen;
 - `percentile`: all but the rarest values on either side;
@@ -14,7 +14,8 @@ all that was seen, since clipped ones would be equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -29,8 +30,10 @@ from search_spaces.common.errors import UserError
 
 Method = Literal["minmax", "percentile", "mse"]
 
+_UNIT = -1.0, 1.0
 _BINS = 2048
-_BATCH_SIZE = 32
+#: of images that are run together, at most, and of all their pixels
+_MOST_IMAGES, _MOST_PIXELS = 32, 2**18
 
 #: what gives values of its input again
 _MOVES = ("flatten", "transpose", "unflatten")
@@ -62,7 +65,8 @@ def calibrate(
     found: dict[fx.Node, Affine] = {}
     for node, ends in ranges.items():
         source = given_again(node, network)
-        found[node] = Affine.of_range(*ends) if source is None else found[source]
+        always_zero = ends == (0.0, 0.0)  # any scale holds it, one that sums can be brought to is wanted
+        found[node] = Affine.of_range(*(_UNIT if always_zero else ends)) if source is None else found[source]
     return {node.name: affine for node, affine in found.items()}
 
 
@@ -140,7 +144,7 @@ def _histograms(
     if not weighted:
         _run(network, images, lambda node, value: count(node, value, None) if node in ranges else None)
         return found
-    for batch in images.split(_BATCH_SIZE):
+    for batch in _batches(images):
         values: dict[fx.Node, Tensor] = {}
         with torch.enable_grad():
             logits = _Watch(network, values.__setitem__).run(batch.detach().requires_grad_())
@@ -161,8 +165,12 @@ def _behind(node: fx.Node, network: fx.GraphModule) -> fx.Node:
 def _run(network: fx.GraphModule, images: Tensor, see: Callable[[fx.Node, Tensor], None]) -> None:
     watch = _Watch(network, see)
     with torch.no_grad():
-        for batch in images.split(_BATCH_SIZE):
+        for batch in _batches(images):
             watch.run(batch)
+
+
+def _batches(images: Tensor) -> Sequence[Tensor]:
+    return images.split(max(1, min(_MOST_IMAGES, _MOST_PIXELS // math.prod(images.shape[2:]))))
 
 
 class _Watch(fx.Interpreter):

@@ -90,14 +90,16 @@ def test_the_same_images_give_the_same_ranges() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_values_without_any_effect_have_a_range(method: Method) -> None:
-    """A layer whose outputs nobody's logits depend on, and one that is always zero."""
+def test_dead_layers_are_quantised(method: Method) -> None:
+    """Outputs that the logits do not depend on, and some that are always zero."""
     dead, zero = nn.Linear(4, 4), nn.Linear(4, 3)
     with torch.no_grad():
+        dead.bias.fill_(-99)
         zero.weight.zero_()
-        zero.bias.zero_()
-    found = calibrate(network(dead, nn.ReLU(), zero), torch.randn(10, 4), method=method)
-    assert {"input_1", "_1", "_2"} <= set(found)
+    module, x = network(dead, nn.ReLU(), zero), torch.randn(10, 4)
+    program = lower(module, (4,), calibrate(module, x, method=method))
+    found = program.affine[program.output].real(program.reference(np.zeros((1, 1, 4), np.int8))).ravel()
+    assert found == pytest.approx(zero.bias.detach().numpy(), abs=0.01)
 
 
 def test_a_value_that_is_not_finite_is_named() -> None:
