@@ -37,7 +37,7 @@ def test_all_claims_hold_to_the_byte_and_the_instruction(made: Path) -> None:
     assert found.sram_bytes == found.arena_bytes == read_manifest(made).claims.arena
 
 
-@pytest.mark.parametrize("name", ["sam3x8e", "stm32f746", "rp2350"])
+@pytest.mark.parametrize("name", ["sam3x8e", pytest.param("stm32f746", marks=pytest.mark.slow), "rp2350"])
 def test_other_boards_run_it_too(made: Path, name: str) -> None:
     """Other addresses, other cores: M3 without DSP, M7, M33 with its boot block."""
     found = verify_bundle(made, board=get_board(name), num_images=1)
@@ -161,9 +161,7 @@ def test_a_stack_that_was_full_is_told(bundle: Path, board: Board) -> None:
     assert before < machine.stack_bytes == 2048
 
 
-def test_missing_tools_are_told_with_what_brings_them(
-    made: Path, monkeypatch: pytest.MonkeyPatch, ofa: Ofa
-) -> None:
+def test_missing_tools_are_told_with_what_brings_them(made: Path, monkeypatch: pytest.MonkeyPatch, ofa: Ofa) -> None:
     assert "unknown emulator 'quemu'. Did you mean 'qemu'?" in ofa("verify-mcu", made, "--emulator", "quemu").err
     assert "unknown compiler 'icc'" in ofa("verify-mcu", made, "--compiler", "icc").err
     assert "unknown board 'stm32f747'. Did you mean" in ofa("verify-mcu", made, "--board", "stm32f747").err
