@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from tflite_micro import runtime
+from tflite_micro import runtime  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
 
 def main(model: str, inputs: str, outputs: str, arena_bytes: str) -> None:

@@ -70,3 +70,12 @@ def export(
     for form in report["forms"].values():
         ties = f" ({form['num_ties']} of {form['num_images']} images aside)" if form.get("num_ties") else ""
         print(f"{folder / form['file']}  {size(form['bytes'])}, off by at most {form['max_abs']:.1e}{ties}")
+        if scores := form.get("accuracy"):
+            found, exact = (share(scores[key]["accuracy"]) for key in ("form", "network"))
+            print(f"  int8 selection accuracy {found}, of the network {exact}")
+        if micro := form.get("micro"):
+            total = micro["arena_head_bytes"] + micro["arena_tail_bytes"]
+            others = micro["num_off_by_one"] + micro["num_off_by_more"]
+            print(
+                f"  TensorFlow Lite Micro: arena {size(total)}, {others} of {micro['num_outputs']} outputs not LiteRT's"
+            )

@@ -107,8 +107,8 @@ def _compare_inexact(expected: Tensor, found: Tensor, *, name: str, file: str) -
     signal_db = float(10 * torch.log10(power / noise))
     if moved > (1 - LEAST_AGREEMENT) * num or signal_db < LEAST_SIGNAL_DB:
         raise UserError(
-            f"the form {name!r} puts {moved} of {num} real images into another class than the network, its logits "
-            f"{signal_db:.1f} dB above their noise; at least {LEAST_AGREEMENT:.0%} and {LEAST_SIGNAL_DB:g} dB are asked",
+            f"the form {name!r} differs from the network: {moved} of {num} real images in another class, its logits "
+            f"{signal_db:.1f} dB above their noise; {LEAST_AGREEMENT:.0%} must stay, {LEAST_SIGNAL_DB:g} dB are asked",
             file=file,
             hint="8 bits do not suffice for this network as it is",
         )

@@ -195,4 +195,6 @@ def _difference(form: dict[str, Any]) -> str:
     """How far an exported file is from the network."""
     ties = form.get("num_ties", 0)
     text = f"{form['max_abs']:.1e} on {form['num_images'] - ties} images"
+    if moved := form.get("num_moved", 0):
+        text += f", {moved} in another class"
     return f"{text}; on {ties} rounding chose other tokens" if ties else text

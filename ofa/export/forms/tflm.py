@@ -1,8 +1,8 @@
 """`model_int8.tflite`: for TensorFlow Lite Micro, all in int8, calibrated on images of the calibration split.
 
 Input (1, H, W, C) and output (1, num_classes) are int8, their scales and zero points stand in the file. It is computed
-here by LiteRT with the reference kernels, which are TFLM's but for its ports; where TFLM's interpreter installs, the
-file is run by that too, and both are compared.
+here by LiteRT's reference kernels, which TFLM's are ports of. Where TFLM's interpreter installs, the file is run by
+that too, and both are compared.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class TflmForm:
         with in_file(self.file):
             if micro_installs_here():
                 check_installed()
-            model = to_tflite(for_micro(source.network), source.input_shape)
+            model = to_tflite(for_micro(source.network, source.input_shape), source.input_shape)
             check_operators(model)
             content = quantize(model, (image for image in channels_last(source.calibration))).to_bytes()
         write_bytes(folder / self.file, content)
@@ -79,8 +79,8 @@ class TflmForm:
             steps = np.abs(run.outputs.astype(np.int32) - np.stack(outputs))
             if steps.max() > MOST_STEPS:
                 raise UserError(
-                    f"TensorFlow Lite Micro computes something else than LiteRT: up to {steps.max()} steps of the output "
-                    f"apart on {len(inputs)} images, at most {MOST_STEPS} is rounding"
+                    f"TensorFlow Lite Micro computes something else than LiteRT: up to {steps.max()} steps of the "
+                    f"output apart on {len(inputs)} images, at most {MOST_STEPS} is rounding"
                 )
         return {
             "micro": {

@@ -14,7 +14,6 @@ import torch
 
 from ofa.export.export import ExportJob, export_network
 from ofa.export.forms.onnx import OnnxForm
-from ofa.export.forms.registry import FORMS
 from ofa.export.forms.safetensors import load_network
 from ofa.export.remeasure import remeasure
 from ofa.export.settings import ExportSettings
@@ -25,7 +24,7 @@ from search_spaces.common.files import file_digest, read_lines
 def test_all_files_are_there_and_as_the_report_says(exported: tuple[ExportJob, Path, dict]) -> None:
     _, out, report = exported
     names = {"architecture.json", "report.json", *(form["file"] for form in report["forms"].values())}
-    assert names == {path.name for path in out.iterdir()} and set(report["forms"]) == set(FORMS.names())
+    assert names == {path.name for path in out.iterdir()} and set(report["forms"]) == set(ExportSettings().forms)
     for form in report["forms"].values():
         assert (
             form["sha256"] == file_digest(out / form["file"]) and form["bytes"] == (out / form["file"]).stat().st_size

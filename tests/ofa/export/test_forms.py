@@ -14,7 +14,7 @@ from torch.fx import GraphModule, symbolic_trace
 
 from ofa.export.architecture_file import FILE, Preprocessing, read_architecture_file
 from ofa.export.export import ExportJob
-from ofa.export.forms.base import Source
+from ofa.export.forms.base import Form, Source
 from ofa.export.forms.registry import FORMS, get_form
 from ofa.export.settings import ExportSettings
 from ofa.export.verify import verify_forms
@@ -25,7 +25,8 @@ from search_spaces.common.settings import parse_settings
 from search_spaces.plain import clone_network
 from trainers.data import ImageData
 
-ALL = tuple(FORMS.names())
+#: forms that compute just what the network does; those in integers have tests of their own
+ALL = ExportSettings().forms
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,15 @@ def folder(exported: tuple[ExportJob, Path, dict]) -> Path:
 
 def write_form(name: str, network: GraphModule, folder: Path, side: int) -> None:
     get_form(name).write(Source(network.eval(), (3, side, side)), folder)
+
+
+@pytest.mark.parametrize("name", FORMS.names())
+def test_a_form_says_whether_it_is_exact(name: str) -> None:
+    try:
+        form = get_form(name)
+    except UserError as error:
+        pytest.skip(str(error))
+    assert isinstance(form, Form) and form.exact == (name in ALL)
 
 
 @pytest.mark.parametrize("name", ALL)
