@@ -5,8 +5,8 @@ the second counts its histogram over that range. A value is then quantised over
 
 - `minmax`: all that was seen;
 - `percentile`: all but the rarest values on either side;
-- `mse`: the range with the least squared error. Where an activation function follows as a table, that is the error
-  behind the function: nothing is lost by a clip where it is flat.
+- `mse`: the range with the least squared error of the logits, to first order: errors of the value count by the
+  squared derivatives of the logits. Where an activation function follows as a table, the error is that behind it.
 
 Values that are others in another form (flattened, in heads, maxima of windows) are quantised as these are. Logits keep
 all that was seen, since clipped ones would be equal.
@@ -29,6 +29,7 @@ from search_spaces.common.errors import UserError
 
 Method = Literal["minmax", "percentile", "mse"]
 
+_UNIT = -1.0, 1.0
 _BINS = 2048
 _BATCH_SIZE = 32
 
@@ -48,30 +49,38 @@ def calibrate(
     if not len(images):
         raise UserError("calibration needs at least one image", hint="Give the calibration split more images")
     network = fold_batch_norm(module)
+    for leaf in network.modules():
+        if hasattr(leaf, "inplace"):
+            setattr(leaf, "inplace", False)  # noqa: B010  (values are looked at after others were made of them)
     ranges = _ranges(network, images)
-    if method != "minmax":
-        counts = _counts(network, images, {node: ranges[node] for node in ranges if is_quantized(node, network)})
-        for node, numbers in counts.items():
-            histogram = Histogram(*ranges[node], numbers)
-            if method == "percentile":
-                ranges[node] = percentile_range(histogram, percentile)
-            else:
-                ranges[node] = least_error_range(histogram, _function_after(node, network))
+    wide = {node: ends for node, ends in ranges.items() if has_own_range(node, network) and ends[0] < ends[1]}
+    if method == "percentile":
+        for node, counts in _histograms(network, images, wide, weighted=False).items():
+            ranges[node] = percentile_range(Histogram(*ranges[node], counts), percentile)
+    elif method == "mse":
+        for node, counts in _histograms(network, images, wide, weighted=True).items():
+            ranges[node] = least_error_range(Histogram(*ranges[node], counts), _function_after(node, network))
     found: dict[fx.Node, Affine] = {}
     for node, ends in ranges.items():
         source = given_again(node, network)
-        found[node] = Affine.of_range(*ends) if source is None else found[source]
+        always_zero = ends == (0.0, 0.0)  # any scale holds it, one that sums can be brought to is wanted
+        found[node] = Affine.of_range(*(_UNIT if always_zero else ends)) if source is None else found[source]
     return {node.name: affine for node, affine in found.items()}
 
 
-def is_quantized(node: fx.Node, network: fx.GraphModule) -> bool:
+def has_own_range(node: fx.Node, network: fx.GraphModule) -> bool:
     """Whether a value has a range of its own to choose: not if it is clamped at once, given again, or a logit."""
-    if given_again(node, network) is not None or isinstance(_activation_after(node, network), tuple(CLAMPS)):
+    if given_again(node, network) is not None or is_clamped_at_once(node, network):
         return False
     output = next(iter(network.graph.find_nodes(op="output"))).args[0]
     while isinstance(output, fx.Node) and output is not node:
         output = given_again(output, network)
     return output is not node
+
+
+def is_clamped_at_once(node: fx.Node, network: fx.GraphModule) -> bool:
+    """Whether the kernel that makes `node` clamps it, so that it is never a value by itself."""
+    return isinstance(_activation_after(node, network), tuple(CLAMPS))
 
 
 def given_again(node: fx.Node, network: fx.GraphModule) -> fx.Node | None:
@@ -112,18 +121,43 @@ def _ranges(network: fx.GraphModule, images: Tensor) -> dict[fx.Node, Ends]:
     return seen
 
 
-def _counts(network: fx.GraphModule, images: Tensor, ranges: Mapping[fx.Node, Ends]) -> dict[fx.Node, Floats]:
-    """(bins,) over each of the ranges that is more than a point."""
-    wide = {node: ends for node, ends in ranges.items() if ends[0] < ends[1]}
-    counts = {node: np.zeros(_BINS) for node in wide}
+def _histograms(
+    network: fx.GraphModule, images: Tensor, ranges: Mapping[fx.Node, Ends], *, weighted: bool
+) -> dict[fx.Node, Floats]:
+    """(bins,) of every value over its range: how often it is there, or `weighted` by what an error there does.
 
-    def see(node: fx.Node, value: Tensor) -> None:
-        if node in wide:
-            low, high = wide[node]
-            counts[node] += torch.histc(value.float(), _BINS, min=low, max=high).double().cpu().numpy()
+    The weight of a number is the squared derivative of the logits by it (by what its activation function makes of it),
+    summed over the logits. That sum is estimated without bias by one backward pass from a sum of the logits with random
+    signs (M. F. Hutchinson, 1989).
+    """
+    found = {node: np.zeros(_BINS) for node in ranges}
+    signs = torch.Generator().manual_seed(0)
 
-    _run(network, images, see)
-    return counts
+    def count(node: fx.Node, value: Tensor, weights: Tensor | None) -> None:
+        low, high = ranges[node]
+        places = ((value.detach().flatten() - low) * (_BINS / (high - low))).long().clamp(0, _BINS - 1)
+        flat = None if weights is None else weights.flatten().double()
+        found[node] += torch.bincount(places, flat, minlength=_BINS).double().cpu().numpy()
+
+    if not weighted:
+        _run(network, images, lambda node, value: count(node, value, None) if node in ranges else None)
+        return found
+    for batch in images.split(_BATCH_SIZE):
+        values: dict[fx.Node, Tensor] = {}
+        with torch.enable_grad():
+            logits = _Watch(network, values.__setitem__).run(batch.detach().requires_grad_())
+        signed = logits * (2 * torch.randint(2, logits.shape, generator=signs) - 1).to(logits)
+        behind = {node: values[_behind(node, network)] for node in ranges}
+        derivatives = torch.autograd.grad(signed.sum(), list(behind.values()), allow_unused=True)
+        for node, derivative in zip(behind, derivatives, strict=True):
+            if derivative is not None:
+                count(node, values[node], derivative.square())
+    return {node: weights for node, weights in found.items() if weights.any()}
+
+
+def _behind(node: fx.Node, network: fx.GraphModule) -> fx.Node:
+    """The value that errors of `node` are seen in."""
+    return node if _activation_after(node, network) is None else next(iter(node.users))
 
 
 def _run(network: fx.GraphModule, images: Tensor, see: Callable[[fx.Node, Tensor], None]) -> None:

@@ -54,9 +54,7 @@ def least_error_range(histogram: Histogram, function: Callable[[Floats], Floats]
     return best
 
 
-def _errors(
-    ends: NDArray[np.float64], values: Floats, counts: Floats, function: Callable[[Floats], Floats]
-) -> Floats:
+def _errors(ends: NDArray[np.float64], values: Floats, counts: Floats, function: Callable[[Floats], Floats]) -> Floats:
     """(R,) sums of squared errors over the ranges `ends` (R, 2), each with 0 in it; quantised as `Affine` does."""
     scales = np.maximum(ends[:, 1:] - ends[:, :1], 1e-6) / (HIGH - LOW)
     zeros = np.rint(LOW - ends[:, :1] / scales).clip(LOW, HIGH)

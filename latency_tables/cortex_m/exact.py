@@ -1,7 +1,7 @@
 """Sums of integers by floating-point matrix products, which are many times faster than integer ones, and exact.
 
-A float holds every integer up to 2^24 (float32) or 2^53 (float64). So where the sum of the magnitudes of all terms stays
-below that, every partial sum is exact, in whatever order and with whatever instructions a library adds them up.
+A float holds every integer up to 2^24 (float32) or 2^53 (float64). So where the magnitudes of all terms add up to no
+more than that, every partial sum is exact, in whatever order and with whatever instructions a library adds them up.
 """
 
 from __future__ import annotations

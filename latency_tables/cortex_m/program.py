@@ -79,8 +79,8 @@ class Program:
         return sum(call.macs for call in self.calls)
 
     def reference(self, x: Bytes) -> Bytes:
-        """The output (..., height, width, channels) for the input `x` of that form, by numpy, bit for bit: of one image,
-        or of a batch of any leading shape. A map is dropped after its last use.
+        """The output (..., height, width, channels) for the input `x` of that form, by numpy, bit for bit: for one
+        image, or a batch of any leading shape. A map is dropped after its last use.
         """
         maps, lead = {self.input: x}, x.shape[:-3]
         last = {name: step for step, call in enumerate(self.calls) for name in call.inputs}

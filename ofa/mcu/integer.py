@@ -13,7 +13,7 @@ from latency_tables.cortex_m.quantization import Bytes
 from trainers.evaluation.evaluate import Evaluation, evaluate_network
 
 #: bytes of images together, by the largest map of a network: what is in between is some ten times as large
-_PIECE = 2**22
+_PIECE = 2**20
 
 
 def integer_predict(program: Program) -> Callable[[Tensor], Tensor]:

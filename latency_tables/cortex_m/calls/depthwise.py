@@ -45,7 +45,7 @@ class Depthwise(Call):
         return ["x", "y", "weights", "channels", *sizes, *self.finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
-        weights = self.weights.reshape(len(self.weights), -1)
-        kind = holding(255.0 * float(np.abs(weights.astype(np.int32)).sum(axis=1).max()))
-        sums = sum_of_products(gathered(inputs[0].astype(kind) - self.zero, self.window, fill=0), weights.T.astype(kind))
-        return self.finish(sums, self.biases)
+        kind = holding(255.0 * 128 * self.window.kernel**2)
+        taps = gathered(inputs[0].astype(kind) - self.zero, self.window, fill=0)
+        factors = self.weights.reshape(len(self.weights), -1).T.astype(kind)
+        return self.finish(sum_of_products(taps, factors), self.biases)

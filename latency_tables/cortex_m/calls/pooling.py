@@ -88,8 +88,11 @@ class AveragePool(Call):
         return ["x", "y", "by_number", *sizes, *self._finish.words]
 
     def reference(self, *inputs: Bytes) -> Bytes:
-        sums = sum(gathered(inputs[0].astype(np.int32) - self.before.zero, self.window, fill=0))
-        there = sum(gathered(np.ones((*inputs[0].shape[-3:-1], 1), np.int32), self.window, fill=0))
+        ones = np.ones((*inputs[0].shape[-3:-1], 1), np.int32)
+        sums, there = (
+            functools.reduce(np.add, gathered(x, self.window, fill=0))
+            for x in (inputs[0].astype(np.int32) - self.before.zero, ones)
+        )
         finish, place = self._finish, np.repeat(there - 1, self.num_channels, axis=-1)
         return Finish(finish.multipliers[place], finish.shifts[place], finish.left, finish.zero)(sums)
 
