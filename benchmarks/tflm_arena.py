@@ -42,7 +42,8 @@ def compare(settings: dict[str, Any], channels: int, which: str) -> dict[str, in
     architecture = space.decode(getattr(space, which)())[0]
     torch.manual_seed(0)
     side = architecture.resolution
-    model = to_tflite(for_micro(build_network(space, architecture)), (channels, side, side))
+    shape = (channels, side, side)
+    model = to_tflite(for_micro(build_network(space, architecture), shape), shape)
     quantized = quantize(model, random_inputs(model.input.shape, num=1))
     run = run_micro(quantized.to_bytes(), np.zeros((1, *quantized.input.shape), np.int8))
     plans = {plan: peak_memory(network_program(space, architecture, plan=plan)) for plan in ("naive", "overwriting")}

@@ -14,15 +14,19 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
 
 from latency_tables.tflite.file import TFLiteModel
+from latency_tables.tflite.layers import windows
 from search_spaces.common.errors import UserError
 
 #: operators that `tflite_graph` writes and TFLM has no kernel for
@@ -46,25 +50,78 @@ class MicroRun:
     version: str
 
 
-def for_micro(module: fx.GraphModule) -> fx.GraphModule:
-    """An equal network but for every GELU, which is its approximation by a sigmoid: TFLM has none."""
-    network = copy.deepcopy(module)
+def for_micro(module: fx.GraphModule, input_shape: tuple[int, ...]) -> fx.GraphModule:
+    """An equal network for inputs of (1, *input_shape), but for every GELU, which is its approximation by a sigmoid:
+    TFLM has none. Strided convolutions need no padding of their own in it (see `_with_same_padding`).
+    """
+    network = copy.deepcopy(module).eval()
+    with torch.no_grad():
+        ShapeProp(network).propagate(torch.zeros(1, *input_shape))
     leaves = dict(network.named_modules())
-    for node in list(network.graph.nodes):
-        if node.op != "call_module" or not isinstance(leaves[str(node.target)], nn.GELU):
-            continue
-        gate = f"{node.target}_gate"
-        network.add_submodule(gate, nn.Sigmoid())
-        with network.graph.inserting_before(node):
-            steeper = network.graph.call_function(operator.mul, (node.args[0], _GELU_SLOPE))
-            share = network.graph.call_module(gate, (steeper,))
-            product = network.graph.call_function(operator.mul, (node.args[0], share))
-        node.replace_all_uses_with(product)
-        network.graph.erase_node(node)
+    calls = [node for node in network.graph.nodes if node.op == "call_module"]
+    uses = Counter(str(node.target) for node in calls)
+    for node in calls:
+        leaf = leaves[str(node.target)]
+        if isinstance(leaf, nn.Conv2d) and uses[str(node.target)] == 1:
+            _, _, height, width = node.args[0].meta["tensor_meta"].shape
+            network.set_submodule(str(node.target), _with_same_padding(leaf, (height, width)))
+    for node in calls:
+        if isinstance(leaves[str(node.target)], nn.GELU):
+            _approximate_gelu(network, node)
     network.delete_all_unused_submodules()
     network.graph.lint()
     network.recompile()
     return network
+
+
+def _approximate_gelu(network: fx.GraphModule, node: fx.Node) -> None:
+    gate = f"{node.target}_gate"
+    network.add_submodule(gate, nn.Sigmoid())
+    with network.graph.inserting_before(node):
+        steeper = network.graph.call_function(operator.mul, (node.args[0], _GELU_SLOPE))
+        share = network.graph.call_module(gate, (steeper,))
+        product = network.graph.call_function(operator.mul, (node.args[0], share))
+    node.replace_all_uses_with(product)
+    network.graph.erase_node(node)
+
+
+def _with_same_padding(leaf: nn.Conv2d, sides: tuple[int, int]) -> nn.Conv2d:
+    """The same convolution of maps of `sides`, its kernel continued by zeros where its padding is SAME's so.
+
+    With a stride of 2 and even sides, SAME pads behind the map and torch before it, and TFLM would copy the map into a
+    padded one: mostly the largest of the network. A kernel larger by one is padded before it as well.
+    """
+    if isinstance(leaf.padding, str) or max(leaf.stride) == 1 or leaf.dilation != (1, 1):
+        return leaf
+    pads = ((leaf.padding[0],) * 2, (leaf.padding[1],) * 2)
+    before = windows(sides, leaf.kernel_size, leaf.stride, pads)
+    if before.is_same or not before.is_padded:
+        return leaf
+    for more in range(1, max(leaf.stride)):
+        kernel = (leaf.kernel_size[0] + more, leaf.kernel_size[1] + more)
+        slid = windows(sides, kernel, leaf.stride, pads)
+        if slid.is_same and slid.sides == before.sides:
+            return _continued(leaf, kernel)
+    return leaf
+
+
+def _continued(leaf: nn.Conv2d, kernel: tuple[int, int]) -> nn.Conv2d:
+    """With zeros behind the kernel, on to the sides `kernel`."""
+    larger = nn.Conv2d(
+        leaf.in_channels,
+        leaf.out_channels,
+        kernel,
+        leaf.stride,
+        leaf.padding,
+        groups=leaf.groups,
+        bias=leaf.bias is not None,
+    )
+    with torch.no_grad():
+        rows, columns = kernel[0] - leaf.kernel_size[0], kernel[1] - leaf.kernel_size[1]
+        larger.weight.copy_(nn.functional.pad(leaf.weight, (0, columns, 0, rows)))
+        if larger.bias is not None and leaf.bias is not None:
+            larger.bias.copy_(leaf.bias)
+    return larger.eval()
 
 
 def check_operators(model: TFLiteModel) -> None:

@@ -43,7 +43,7 @@ class TflmForm:
         with in_file(self.file):
             if micro_installs_here():
                 check_installed()
-            model = to_tflite(for_micro(source.network), source.input_shape)
+            model = to_tflite(for_micro(source.network, source.input_shape), source.input_shape)
             check_operators(model)
             content = quantize(model, (image for image in channels_last(source.calibration))).to_bytes()
         write_bytes(folder / self.file, content)

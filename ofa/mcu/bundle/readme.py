@@ -45,6 +45,9 @@ initial value: `board.ld` keeps it out of what is cleared at reset.
 ## On the board
 
     make firmware                    # arm-none-eabi-gcc; or: make firmware CC="zig cc"
+
+and then one of
+
 {flash_steps}
 
 `firmware/firmware.c` is the smallest program: one inference after another, `ofa_done` is the place for a breakpoint.
@@ -107,6 +110,6 @@ def _commands(commands: list[str]) -> str:
 def _semihosting(board: Board) -> str:
     interface, target = openocd_files(board) or ("YOUR_INTERFACE.cfg", "YOUR_TARGET.cfg")
     return (
-        f'openocd -f {interface} -f {target} -c init -c "arm semihosting enable" '
-        '-c "program build/semihosting.elf verify" -c "reset run"'
+        f'openocd -f {interface} -f {target} -c "program build/semihosting.elf verify" '
+        '-c "arm semihosting enable" -c "reset run"'
     )

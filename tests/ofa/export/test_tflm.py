@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
 pytest.importorskip("ai_edge_litert")
@@ -132,14 +134,33 @@ def test_what_it_cannot_do_is_named(elsewhere: None, tmp_path: Path) -> None:
 
 def test_gelu_becomes_its_sigmoid_and_nothing_else_changes() -> None:
     network, x = gelus(), 3 * some_images()
-    changed = tflite_micro.for_micro(network)
+    changed = tflite_micro.for_micro(network, SHAPE)
     assert not any(isinstance(leaf, nn.GELU) for leaf in changed.modules())
     assert any(isinstance(leaf, nn.GELU) for leaf in network.modules())
     assert (changed(x) - network(x)).abs().max() < 0.05
     z = torch.linspace(-8, 8, 1001)
-    alone = tflite_micro.for_micro(fx.symbolic_trace(nn.Sequential(nn.GELU())))
+    alone = tflite_micro.for_micro(fx.symbolic_trace(nn.Sequential(nn.GELU())), (1,))
     assert (alone(z) - z * torch.sigmoid(1.702 * z)).abs().max() < 1e-6
     assert (alone(z) - nn.functional.gelu(z)).abs().max() < 0.0204  # the published bound
+
+
+@given(
+    side=st.integers(3, 17),
+    kernel=st.sampled_from([1, 2, 3, 4, 5, 7]),
+    stride=st.integers(1, 4),
+    depthwise=st.booleans(),
+    bias=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_strided_convolutions_stay_the_same(side: int, kernel: int, stride: int, depthwise: bool, bias: bool) -> None:
+    conv = nn.Conv2d(4, 4, kernel, stride, kernel // 2, groups=4 if depthwise else 1, bias=bias)
+    network = fx.symbolic_trace(nn.Sequential(conv, nn.BatchNorm2d(4))).eval()
+    changed = tflite_micro.for_micro(network, (4, side, side))
+    x = torch.randn(2, 4, side, side)
+    assert torch.allclose(changed(x), network(x), atol=1e-5)
+    if stride == 2 and kernel % 2:
+        kinds = {operator.kind for operator in to_tflite(changed, (4, side, side)).operators}
+        assert kinds <= {"CONV_2D", "DEPTHWISE_CONV_2D"}, "a map is copied"
 
 
 def test_without_the_interpreter_its_package_is_named(

@@ -122,9 +122,8 @@ def test_a_network_that_does_not_fit_is_refused_with_the_layer_that_decides(
     program, images = network
     layout = plan(program)
     peak = program.calls[layout.peak.last].output
-    small = board.model_copy(
-        update={"sram": Memory(origin=0x2000_0000, size=4096), "stack": 4096 - layout.num_bytes + 1}
-    )
+    sram = Memory(origin=0x2000_0000, size=4096)
+    small = board.model_copy(update={"sram": sram, "stack": 4096 - layout.num_bytes + 1})
     with pytest.raises(UserError, match=rf"4,096 bytes of SRAM, the network needs 4,097: .*{peak}.* decide") as caught:
         write_bundle(program, tmp_path / "mcu", board=small, images=images[:1])
     assert caught.value.exit_code == 2

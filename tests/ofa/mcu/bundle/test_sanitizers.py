@@ -170,7 +170,7 @@ def test_corner_cases_are_clean(tmp_path: Path) -> None:
 def test_a_byte_too_far_is_found(tmp_path: Path) -> None:
     """The harness can fail: a map that is shorter than its kernel reads."""
     rng = np.random.default_rng(0)
-    call, _shapes = CASES["lookup"](None, rng, {"shape": (2, 2, 2)})
+    call, _ = CASES["lookup"](None, rng, {"shape": (2, 2, 2)})
     with pytest.raises(AssertionError, match="global-buffer-overflow"):
         check([(call, [(1, 1, 4), (2, 2, 2)])], rng, tmp_path, num_random=0)
 

@@ -37,7 +37,7 @@ def test_all_claims_hold_to_the_byte_and_the_instruction(made: Path) -> None:
     assert found.sram_bytes == found.arena_bytes == read_manifest(made).claims.arena
 
 
-@pytest.mark.parametrize("name", ["sam3x8e", "stm32f746", "rp2350"])
+@pytest.mark.parametrize("name", ["sam3x8e", pytest.param("stm32f746", marks=pytest.mark.slow), "rp2350"])
 def test_other_boards_run_it_too(made: Path, name: str) -> None:
     """Other addresses, other cores: M3 without DSP, M7, M33 with its boot block."""
     found = verify_bundle(made, board=get_board(name), num_images=1)
