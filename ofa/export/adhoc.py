@@ -47,6 +47,8 @@ def export_architecture(
     spoil it. A network that a finished run scored shows that score.
     """
     settings = config.export
+    if board is None and forms is not None and "mcu" in forms and len(config.boards) == 1:
+        board = config.boards[0].board
     if forms is not None:
         for form in forms:
             get_form(form, key="--format")

@@ -120,4 +120,6 @@ def _unit(cost: str) -> tuple[str, float]:
     metric = cost.partition("@")[0]
     if metric == "macs":
         return "MMACs", 1e6
+    if metric == "instructions":
+        return "Minstructions", 1e6
     return METRICS[metric][0] if metric in METRICS else metric, 1.0

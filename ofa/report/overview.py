@@ -185,8 +185,9 @@ def _winner_row(index: int, winner: Report) -> Markup:
 
 
 def _in_int8(winner: Report) -> Markup | None:
-    int8 = winner["int8_accuracy"]
-    return None if int8 is None else tag("small", f"{text.share(int8)} in int8, which chose it")
+    if winner["chosen_by"] != "int8_accuracy":
+        return None
+    return tag("small", f"{text.share(winner['int8_accuracy'])} in int8, which chose it")
 
 
 def _reference_row(reference: Report) -> Markup:

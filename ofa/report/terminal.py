@@ -58,8 +58,9 @@ def winners_table(report: dict[str, Any]) -> Table:
 
 def _selected(winner: dict[str, Any]) -> str:
     """Of a winner on a board, in int8 too."""
-    int8 = winner["int8_accuracy"]
-    return _share(text.selected_accuracy(winner)) + ("" if int8 is None else f"\n{_in_int8(int8)}")
+    chosen_in_int8 = winner["chosen_by"] == "int8_accuracy"
+    int8 = f"\n{_in_int8(winner['int8_accuracy'])}" if chosen_in_int8 else ""
+    return _share(text.selected_accuracy(winner)) + int8
 
 
 def _in_int8(accuracy: float) -> str:

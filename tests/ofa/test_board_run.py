@@ -109,7 +109,7 @@ def test_a_damaged_file_of_accuracies_is_told(board_run: Path, tmp_path: Path) -
 
 
 def test_a_changed_bundle_is_exported_again(board_run: Path, ofa: Any) -> None:
-    source = board_run / "specialized" / "large" / "mcu" / "net.c"
+    source = board_run / "specialized" / "small" / "mcu" / "net.c"
     text = source.read_text()
     source.write_text(text + "/* changed */\n")
     assert ofa("run", TINY, "--runs", board_run.parent).code == 0

@@ -158,7 +158,7 @@ def test_an_impossible_memory_is_told_with_the_slot_that_needs_it(space: SearchS
     assert caught.value.details["peak_slots"]["peak_memory@stm32f446"] in peaks
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(shares=st.tuples(*[st.floats(0, 0.6)] * 3))
 def test_feasible_exactly_when_a_network_is(
     space: SearchSpace, write: Write, everything: np.ndarray, shares: tuple[float, float, float]
