@@ -111,8 +111,8 @@ def _continued(leaf: nn.Conv2d, kernel: tuple[int, int]) -> nn.Conv2d:
         leaf.in_channels,
         leaf.out_channels,
         kernel,
-        leaf.stride,
-        leaf.padding,
+        (leaf.stride[0], leaf.stride[1]),
+        (int(leaf.padding[0]), int(leaf.padding[1])),
         groups=leaf.groups,
         bias=leaf.bias is not None,
     )

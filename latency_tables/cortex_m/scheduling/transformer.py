@@ -95,7 +95,11 @@ def _attention(part: Program) -> OverwritingAttention | None:
     if (block := _Block.of(part)) is None:
         return None
     project, attention = block.layers_to(block.add.inputs[1])
-    if type(attention) not in (Attention, LinearAttention) or len(project) not in (1, 2):
+    if (
+        not isinstance(attention, Attention)
+        or isinstance(attention, AttentionByOperators)
+        or len(project) not in (1, 2)
+    ):
         return None
     sides = [block.layers_to(name) for name in attention.inputs]
     query, key, value = (layers for layers, _ in sides)
