@@ -154,7 +154,7 @@ def _place(found: tuple[list[_Block], str], leads: tuple[int, int] | None) -> _P
     if leads is not None and output is not None and len(blocks) == 2:
         behind, before = leads
         need = max(start.size, output.size, _up(behind) + output.size, _up(before) + start.size)
-        return _Placed(((start, 0),), output, min(need, start.size + output.size), ends)
+        return _Placed(((start, 0),), output, min(need, start.size + output.size))
     inner = [block for block in others if block is not output]
     least = max(sum(b.size for b in blocks if b.first <= step <= b.last) for step in _steps(blocks))
     best: _Placed | None = None

@@ -16,7 +16,6 @@ from latency_tables.cortex_m.calls import (
     AttentionByOperators,
     Convolution,
     LayerNorm,
-    LinearAttention,
     OverwritingAttention,
     OverwritingMLP,
     PatchEmbedding,
