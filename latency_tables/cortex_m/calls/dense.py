@@ -86,7 +86,8 @@ class Convolution(_Dense):
 
     @property
     def geometry(self) -> tuple[int, ...]:
-        return (*self.window.sizes, self.weights.shape[0], self.weights.shape[3], self.finish.table is not None)
+        channels = (self.weights.shape[0], self.weights.shape[3])
+        return (*self.window.sizes, *channels, self.finish.table is not None, self.scratch_bytes > 0)
 
     @property
     def macs(self) -> int:
