@@ -27,12 +27,24 @@ from latency_tables.cortex_m.scheduling import schedule
 from search_spaces import get_space
 from search_spaces.plain import build_network
 
-#: shares of the dense weights of attention and of MLPs, and the number of classes
+
+@dataclass(frozen=True)
+class Sizes:
+    """Ranks as shares of the dense weights of attention and of MLPs."""
+
+    attention_rank: float
+    mlp_rank: float
+    num_classes: int
+    attention: str = "softmax"
+
+
+DENSE = "dense, 1000 classes"
 NETWORKS = {
-    "dense, 1000 classes": (1, 1, 1000),
-    "ranks 12 and 12, 10 classes": (0.125, 0.08, 10),
-    "ranks 8 and 12, 10 classes": (0.085, 0.08, 10),
-    "ranks 4 and 8, 1000 classes": (0.042, 0.053, 1000),
+    DENSE: Sizes(1, 1, 1000),
+    "ranks 12 and 12, 10 classes": Sizes(0.125, 0.08, 10),
+    "ranks 8 and 12, 10 classes": Sizes(0.085, 0.08, 10),
+    "ranks 4 and 8, 1000 classes": Sizes(0.042, 0.053, 1000),
+    "ranks 8 and 12, 10 classes, linear attention": Sizes(0.085, 0.08, 10, "linear"),
 }
 
 SIDE = 240
@@ -46,11 +58,12 @@ class Network:
     formula: dict[str, int]
 
 
-def network(attention_rank: float, mlp_rank: float, num_classes: int) -> Network:
+def network(sizes: Sizes) -> Network:
     """12 blocks of 192 features with 3 heads, an MLP of 4 times the width, patches of 16 in an image of 240 pixels."""
-    sizes = {"resolution": [SIDE], "patch": [16], "embed": [192], "depth": [12], "heads": [3], "mlp": [4]}
-    ranks = {"attention_rank": [attention_rank], "mlp_rank": [mlp_rank]}
-    space = get_space({"name": "mcuformer", **sizes, **ranks}, num_classes=num_classes)
+    fixed = {"resolution": [SIDE], "patch": [16], "embed": [192], "depth": [12], "heads": [3], "mlp": [4]}
+    ranks = {"attention_rank": [sizes.attention_rank], "mlp_rank": [sizes.mlp_rank]}
+    settings = {"name": "mcuformer", **fixed, **ranks, "attention": [sizes.attention]}
+    space = get_space(settings, num_classes=sizes.num_classes)
     (architecture,) = space.decode(space.smallest()[None])
     torch.manual_seed(0)
     module = build_network(space, architecture).eval()
@@ -118,11 +131,11 @@ def main() -> None:
     counter = Counter(firmware)
     code = sum(len(data) for _, data in firmware.segments)
     print(f"{arguments.core}, {firmware.provenance['compiler']}: {code:,} bytes of code\n")
-    networks = {name: network(*sizes) for name, sizes in NETWORKS.items()}
+    networks = {name: network(sizes) for name, sizes in NETWORKS.items()}
     print_table(networks, counter)
     if arguments.whole:
         print()
-        print_whole_runs(networks["dense, 1000 classes"].program, counter)
+        print_whole_runs(networks[DENSE].program, counter)
 
 
 if __name__ == "__main__":

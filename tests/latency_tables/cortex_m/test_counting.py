@@ -116,7 +116,7 @@ def test_an_estimate_is_the_weighted_sum_and_says_what_it_is(m4: Firmware, space
 
 def test_an_operator_without_kernels_is_named() -> None:
     space = get_space({"name": "vit_nano"}, 10, 3)
-    key, operator = next((key, op) for key, op in space.operators().items() if getattr(op, "form", "") == "linear")
+    key, operator = next((key, op) for key, op in space.operators().items() if getattr(op, "form", "") == "hilo")
     with pytest.raises(UserError, match="there is no Cortex-M kernel for") as caught:
         operator_program(operator)
     assert str(caught.value).startswith(key)
