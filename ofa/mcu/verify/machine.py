@@ -16,10 +16,14 @@ _PAGE = 4096
 _PAINT = b"\xc5"
 
 
-class OutsideMemory(UserError):
-    """The image read, wrote or jumped where the board has nothing: it does not run on it."""
+class Broken(UserError):
+    """The image does not do what a bundle promises."""
 
     exit_code = 1
+
+
+class OutsideMemory(Broken):
+    """It read, wrote or jumped where the board has nothing: it does not run on it."""
 
 
 @dataclass(frozen=True)

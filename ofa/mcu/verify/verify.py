@@ -14,7 +14,7 @@ import numpy as np
 from latency_tables.cortex_m.boards import Board
 from ofa.mcu.bundle.manifest import Manifest, check_files, read_manifest
 from ofa.mcu.verify.build import Built, build_host, build_image
-from ofa.mcu.verify.machine import Machine
+from ofa.mcu.verify.machine import Broken, Machine
 from ofa.mcu.verify.qemu import run_in_qemu
 from search_spaces.common.errors import UserError, unknown_name
 
@@ -136,7 +136,7 @@ def _in_unicorn(
     runs = [machine.run(image) for image in images]
     counts = {run.instructions for run in runs}
     if len(counts) > 1:
-        raise RuntimeError(f"instructions depend on the image: {min(counts)} to {max(counts)}")
+        raise Broken(f"instructions depend on the image: {min(counts):,} to {max(counts):,}")
     return machine.title, [run.output for run in runs], machine.stack_bytes, counts.pop()
 
 
