@@ -107,15 +107,9 @@ def _with_same_padding(leaf: nn.Conv2d, sides: tuple[int, int]) -> nn.Conv2d:
 
 def _continued(leaf: nn.Conv2d, kernel: tuple[int, int]) -> nn.Conv2d:
     """With zeros behind the kernel, on to the sides `kernel`."""
-    larger = nn.Conv2d(
-        leaf.in_channels,
-        leaf.out_channels,
-        kernel,
-        (leaf.stride[0], leaf.stride[1]),
-        (int(leaf.padding[0]), int(leaf.padding[1])),
-        groups=leaf.groups,
-        bias=leaf.bias is not None,
-    )
+    stride, padding = (leaf.stride[0], leaf.stride[1]), (int(leaf.padding[0]), int(leaf.padding[1]))
+    channels, bias = (leaf.in_channels, leaf.out_channels), leaf.bias is not None
+    larger = nn.Conv2d(*channels, kernel, stride, padding, groups=leaf.groups, bias=bias)
     with torch.no_grad():
         rows, columns = kernel[0] - leaf.kernel_size[0], kernel[1] - leaf.kernel_size[1]
         larger.weight.copy_(nn.functional.pad(leaf.weight, (0, columns, 0, rows)))
