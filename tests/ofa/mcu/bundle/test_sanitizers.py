@@ -157,6 +157,13 @@ CORNERS = {
     "lookup": [{"shape": (1, 1, 1)}, {"shape": (3, 1, 5)}],
     "layer_norm": [{"tokens": 1, "d": 1, "eps": 1e-6}, {"tokens": 3, "d": 512, "eps": 100.0}],
     "attention": [{"tokens": 1, "heads": 1, "features": 4}, {"tokens": 11, "heads": 3, "features": 12}],
+    "inverted_residual": [
+        {"residual": True, "window": Window.over(1, 1, 3, 1, 1), "i": 1, "mid": 1, "o": 1, "table": False},
+        {"residual": True, "window": Window.over(5, 7, 5, 1, 2), "i": 3, "mid": 7, "o": 3, "table": True},
+        {"residual": True, "window": Window.over(3, 3, 3, 1, 1), "i": 5, "mid": None, "o": 5, "table": False},
+        {"residual": False, "window": Window.over(7, 5, 3, 2, 1), "i": 3, "mid": 9, "o": 2, "table": False},
+        {"residual": False, "window": Window.over(5, 5, 7, 3, 3), "i": 5, "mid": None, "o": 4, "table": True},
+    ],
 }
 
 
