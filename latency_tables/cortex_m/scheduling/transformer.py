@@ -16,7 +16,6 @@ from latency_tables.cortex_m.calls import (
     AttentionByOperators,
     Convolution,
     LayerNorm,
-    LinearAttention,
     OverwritingAttention,
     OverwritingMLP,
     PatchEmbedding,
@@ -95,7 +94,8 @@ def _attention(part: Program) -> OverwritingAttention | None:
     if (block := _Block.of(part)) is None:
         return None
     project, attention = block.layers_to(block.add.inputs[1])
-    if type(attention) not in (Attention, LinearAttention) or len(project) not in (1, 2):
+    is_kept = isinstance(attention, AttentionByOperators)  # all its weights are asked for
+    if not isinstance(attention, Attention) or is_kept or len(project) not in (1, 2):
         return None
     sides = [block.layers_to(name) for name in attention.inputs]
     query, key, value = (layers for layers, _ in sides)
