@@ -94,11 +94,8 @@ def _attention(part: Program) -> OverwritingAttention | None:
     if (block := _Block.of(part)) is None:
         return None
     project, attention = block.layers_to(block.add.inputs[1])
-    if (
-        not isinstance(attention, Attention)
-        or isinstance(attention, AttentionByOperators)
-        or len(project) not in (1, 2)
-    ):
+    is_kept = isinstance(attention, AttentionByOperators)  # all its weights are asked for
+    if not isinstance(attention, Attention) or is_kept or len(project) not in (1, 2):
         return None
     sides = [block.layers_to(name) for name in attention.inputs]
     query, key, value = (layers for layers, _ in sides)

@@ -31,9 +31,8 @@ from tests.latency_tables.cortex_m.values import any_bytes
 def space() -> SearchSpace:
     """Of 9 tokens: an odd number."""
     sizes = {"resolution": [24], "patch": [8], "embed": [48], "depth": [2], "heads": [2, 3], "mlp": [1, 2]}
-    return get_space(
-        {"name": "vit_nano", **sizes, "attention": ["softmax", "linear"], "keep": [1], "selects": []}, 10, 3
-    )
+    forms = {"attention": ["softmax", "linear"], "keep": [1], "selects": []}
+    return get_space({"name": "vit_nano", **sizes, **forms}, 10, 3)
 
 
 def some(space: SearchSpace, num: int) -> list[Architecture]:
