@@ -15,7 +15,7 @@ def check_fits(program: Program, layout: Layout, board: Board, *, flash: int) ->
     if needed > board.sram.size:
         raise UserError(
             f"{board.name} has {board.sram.size:,} bytes of SRAM, the network needs {needed:,}: {layout.num_bytes:,} "
-            f"for its maps and {board.stack:,} of stack; {peak_layers(program, layout)} decide",
+            f"for its maps, set by {peak_layers(program, layout)}, and {board.stack:,} of stack",
             key="sram",
             hint="Take a smaller network (--max peak_memory=...), a lower resolution, or another board",
         )

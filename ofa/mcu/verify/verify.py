@@ -179,8 +179,8 @@ def _check_fits(manifest: Manifest, board: Board, folder: Path) -> None:
     if needed > board.sram.size:
         raise UserError(
             f"{board.name} has {board.sram.size:,} bytes of SRAM, the network needs {needed:,}: "
-            f"{manifest.claims.arena:,} for its maps and {board.stack:,} of stack; "
-            f"{manifest.claims.peak_layers} decide",
+            f"{manifest.claims.arena:,} for its maps, set by {manifest.claims.peak_layers}, "
+            f"and {board.stack:,} of stack",
             file=folder,
             key="board",
         )

@@ -74,7 +74,7 @@ def test_what_fails_leaves_no_half_export(
     memories = "sram: {origin: 0x20000000, size: 4KiB}\nflash: {origin: 0, size: 64KiB}\n"
     (tmp_path / "tiny.yaml").write_text(yaml + memories)
     settings = SETTINGS.model_copy(update={"board": str(tmp_path / "tiny.yaml")})
-    with pytest.raises(UserError, match=r"tiny has 4,096 bytes of SRAM, the network needs .* decide"):
+    with pytest.raises(UserError, match=r"tiny has 4,096 bytes of SRAM, the network needs .* set by the layer"):
         export_network(job, out=tmp_path / "small", settings=settings, quiet=True)
 
     class Broken:
