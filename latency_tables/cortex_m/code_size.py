@@ -75,7 +75,6 @@ def _laid_out(firmware: Firmware, kernels: Iterable[str], *, weights: int, net: 
 
 def _packed(sections: Iterable[_Section], kind: str, place: int) -> int:
     these = [section for section in sections if section.kind == kind]
-    place = _up(place, max((section.alignment for section in these), default=1))
     for section in these:
         place = _up(place, section.alignment) + section.size
     return place

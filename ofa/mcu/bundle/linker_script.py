@@ -16,10 +16,16 @@ MEMORY
 
 SECTIONS
 {{
-    .vectors : {{ KEEP(*(.vectors)) KEEP(*(.vectors.image)) }} > FLASH
-    .text : {{ *(.text .text.*) }} > FLASH
-    .weights : ALIGN(16) {{ KEEP(*(.rodata.ofa_net_weights)) }} > FLASH
-    .rodata : {{ *(.rodata .rodata.*) }} > FLASH
+    /* one section, so that a tool can be told what the image is */
+    .text :
+    {{
+        KEEP(*(.vectors))
+        KEEP(*(.vectors.image))
+        *(.text .text.*)
+        . = ALIGN(16);
+        KEEP(*(.rodata.ofa_net_weights))
+        *(.rodata .rodata.*)
+    }} > FLASH
 
     /* at the bottom: a stack that grows too far leaves SRAM and faults, instead of writing over maps */
     .stack (NOLOAD) :

@@ -23,6 +23,8 @@ endif
 ZIG := $(filter zig ziglang,$(notdir $(subst ., ,$(CC))))
 TARGET := $(if $(ZIG),{zig},{gcc})
 OBJCOPY := $(if $(ZIG),$(patsubst cc,objcopy,$(CC)),$(patsubst %gcc,%objcopy,$(CC)))
+# zig's would take SRAM for a part of the image: it is told the section, which is all as long as nothing is in .data
+BINARY := -O binary $(if $(ZIG),-j .text)
 CFLAGS := $(TARGET) {flags}
 HOSTFLAGS := -std=c11 -O2 -Wall -Wextra
 DEFINES := -I. -Ikernels $(if $(DWT),-DOFA_DWT) $(if $(ARRAY),-DOFA_WEIGHTS_ARRAY)
@@ -73,7 +75,7 @@ build/semihosting.elf: $(patsubst build/firmware.o,build/semihosting.o,$(NAMES))
 \t$(CC) $(TARGET) $(LINK) $(filter %.o,$^) -o $@
 
 build/%.bin: build/%.elf
-\t$(OBJCOPY) -O binary $< $@
+\t$(OBJCOPY) $(BINARY) $< $@
 
 weights.inc: weights.bin
 \tod -An -v -tu1 weights.bin | sed -e 's/^ */ /' -e 's/  */,/g' -e 's/^,//' -e 's/$$/,/' > $@
