@@ -19,7 +19,7 @@ from latency_tables.cortex_m.program import Call, Word
 from latency_tables.cortex_m.quantization import Bytes
 
 #: words of the structs of parts that are not there
-_POINTWISE_WORDS, _ADD_WORDS = 13, 10
+_POINTWISE_WORDS, _ADD_WORDS = 13, 11
 
 #: addresses that the kernel gives its parts
 _GIVEN = ("x", "y", "second", "scratch")
