@@ -147,8 +147,8 @@ def test_memory_that_no_network_keeps_is_refused_before_training(board_run: Path
     (tmp_path / "tiny" / "tables").mkdir(parents=True)
     table = board_run / "tables" / "board.json"
     (tmp_path / "tiny" / "tables" / "board.json").write_bytes(table.read_bytes())
-    answer = ofa("run", TINY, "--runs", tmp_path, "--set", "search.budgets.small={peak_memory: 1000B}")
-    assert answer.code == 3 and "peak_memory@board <= 1000 B; the smallest achievable is" in answer.err
+    answer = ofa("run", TINY, "--runs", tmp_path, "--set", "search.budgets.small={peak_memory: 100B}")
+    assert answer.code == 3 and "peak_memory@board <= 100 B; the smallest achievable is" in answer.err
     assert not (tmp_path / "tiny" / "supernet.json").exists() and not (tmp_path / "tiny" / "checkpoints").exists()
 
 
