@@ -5,7 +5,7 @@
 Of every run, some networks from small to large that the kernels take: accuracies on the test split, by every way to
 find the ranges of values, and the signal-to-noise ratio of the logits on the selection split. A network is scored once
 and its score kept in runs/quantization, so that the benchmark goes on where it was stopped. Data that a run's config
-names no folder of are found through the variable OFA_BENCH_DATA. Writes `benchmarks/results/quantization.json`.
+names no folder of are found through the variable OFA_BENCH_DATA. Adds to `benchmarks/results/quantization.json`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ofa.mcu.integer import IntegerNetwork
 from ofa.mcu.quantize import QuantizationSettings, calibration_images, quantize_network
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
-from search_spaces.common.files import write_json
+from search_spaces.common.files import read_json, write_json
 from trainers.checkpoints.store import load_supernet
 from trainers.data import ImageData, load_data
 from trainers.data.test_ledger import score_once
@@ -50,9 +50,9 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     try:
-        entries: list[dict[str, Any]] = []
+        entries = read_json(options.output, "results")["networks"] if options.output.exists() else []
         for run in options.runs:
-            for entry in measure(run, options.networks):
+            for entry in measure(run, options.networks, entries):
                 entries.append(entry)
                 write_json(options.output, {"schema": 1, "commit": checkout(), "networks": entries})
     except UserError as error:
@@ -62,16 +62,19 @@ def main() -> int:
     return 0
 
 
-def measure(run: Path, number: int) -> Iterator[dict[str, Any]]:
+def measure(run: Path, number: int, known: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What is not `known` yet."""
     config = load_run_config(run)
     supernet, data = load_supernet(run), load_data(config.data, seed=config.seed)
     for architecture in chosen(supernet.space, number):
-        network = specialize(supernet, architecture, data, cache=WORK / "calibrated")
         key = f"{supernet.weights_sha256[:12]}-{architecture.key}"
+        if any(entry["key"] == key for entry in known):
+            continue
+        network = specialize(supernet, architecture, data, cache=WORK / "calibrated")
         row = supernet.space.encode([architecture])
         entry: dict[str, Any] = {
             "run": run.name,
-            "key": architecture.key,
+            "key": key,
             "macs": int(supernet.space.cost("macs").evaluate(row)[0]),
             "accuracy": {"float": _score(network, data, architecture.resolution, f"{key}-float")},
             "signal_to_noise_db": {},
@@ -143,7 +146,7 @@ def markdown(entries: Sequence[dict[str, Any]]) -> str:
     lines = [" | ".join(("", *titles, "")).strip(), "|" + "---|" * len(titles)]
     for entry in entries:
         accuracy, noise = entry["accuracy"], entry["signal_to_noise_db"]
-        cells = [entry["run"], entry["key"], f"{entry['macs'] / 1e6:.1f}"]
+        cells = [entry["run"], entry["key"].split("-")[1], f"{entry['macs'] / 1e6:.1f}"]
         cells += [f"{100 * accuracy[name]:.2f}" for name in ("float", *METHODS)]
         cells += [f"{noise[method]:.1f}" for method in METHODS] + [f"{entry['seconds_per_1000_images']:.1f}"]
         lines.append(" | ".join(("", *cells, "")).strip())
