@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from ofa.export.layers import describe_layers, exact_costs
 from ofa.export.remeasure import remeasure
 from ofa.export.settings import ExportSettings
 from ofa.export.verify import verify_forms
+from ofa.mcu.settings import QuantizationSettings
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import atomic_directory, digest, file_digest, read_json, write_json
@@ -61,6 +62,8 @@ class ExportJob:
     facts: Mapping[str, Any] | None = None
     journal: Path | None = None
     boards: Sequence[BoardJob] = ()
+    quantization: QuantizationSettings = field(default_factory=QuantizationSettings)
+    """How the form for microcontrollers finds its ranges, from `ExportSettings.num_calibration_images` images."""
     limits: Mapping[str, float] | None = None
     """Budget by the name of the cost (`latency@DEVICE` in ms): what the exported file must keep when it is measured."""
 
@@ -194,15 +197,13 @@ def _deployment(job: ExportJob, settings: ExportSettings) -> Deployment | None:
     """What the form for microcontrollers takes, if it is wanted."""
     if "mcu" not in settings.forms:
         return None
-    from ofa.mcu.settings import QuantizationSettings
-
     return Deployment(
         board=settings.board,
         golden=_real_images(job, _NUM_GOLDEN)[:_NUM_GOLDEN],
         mean=job.data.mean,
         std=job.data.std,
         class_names=job.data.class_names,
-        quantization=QuantizationSettings(num_images=settings.num_calibration_images),
+        quantization=job.quantization.model_copy(update={"num_images": settings.num_calibration_images}),
         facts={"key": job.architecture.key, "architecture": job.architecture.to_json(), "space": job.space.description},
     )
 
@@ -298,6 +299,8 @@ def _digest(name: str, folder: Path) -> str:
 def _inputs(job: ExportJob, settings: ExportSettings) -> str:
     row = job.space.encode([job.architecture])
     boards = {"boards": [board.inputs() for board in job.boards]} if job.boards else {}
+    if "mcu" in settings.forms:
+        boards["quantization"] = [[job.quantization.model_dump(mode="json")]]
     return digest(
         {
             "schema": SCHEMA,

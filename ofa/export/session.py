@@ -90,4 +90,5 @@ class ExportSession:
             latencies=self.latencies,
             facts={**shared, **(facts or {})},
             journal=self.run / JOURNAL,
+            quantization=self.config.quantization,
         )
