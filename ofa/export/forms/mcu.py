@@ -95,11 +95,6 @@ class McuForm:
             return {"needs": needs, "verified": None}
         found = verify_bundle(folder / self.file)
         if not found.holds:
-            broken = [claim.name for claim in found.claims if not claim.holds]
-            what = (
-                f"{len(found.wrong)} of {found.num_golden} outputs are wrong"
-                if found.wrong
-                else f"{broken} do not hold"
-            )
-            raise UserError(f"the bundle does not do on the emulated board what it says: {what}", file=self.file)
+            what = f"the bundle does not do on the emulated board what it says: {found.complaint}"
+            raise UserError(what, file=self.file)
         return {"needs": needs, "verified": found.facts()}

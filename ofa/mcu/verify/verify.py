@@ -74,6 +74,15 @@ class Verification:
     def holds(self) -> bool:
         return not self.wrong and self.stack_holds and all(claim.holds for claim in self.claims)
 
+    @property
+    def complaint(self) -> str:
+        """What does not hold, in a few words."""
+        if self.wrong:
+            return f"{len(self.wrong)} of {self.num_golden + self.num_random} outputs are wrong"
+        if not self.stack_holds:
+            return "the stack was written to its end"
+        return f"{', '.join(claim.name for claim in self.claims if not claim.holds)} not as claimed"
+
     def facts(self) -> dict[str, Any]:
         """For JSON."""
         claims = [{**asdict(claim), "holds": claim.holds} for claim in self.claims]

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from latency_tables.cortex_m.arena import Layout
+from latency_tables.cortex_m.calls import Attention, LinearAttention
 from latency_tables.cortex_m.calls.windows import Window
 from latency_tables.cortex_m.code_size import FIRMWARE
-from latency_tables.cortex_m.compilers import SOURCES
+from latency_tables.cortex_m.compilers import KERNELS, SOURCES
 from latency_tables.cortex_m.kernel_sources import kernel_sources
 from latency_tables.cortex_m.program import Call, Map, Program
 from latency_tables.cortex_m.quantization import Bytes
@@ -130,6 +131,9 @@ def check(cases: list[Case], rng: np.random.Generator, folder: Path, *, num_rand
         place += size
 
 
+DENSE = {"rank": None, "project_rank": None, "table": False}
+FACTORS = {"rank": 3, "project_rank": 2, "table": True}
+
 #: per kernel the sizes that are easily forgotten: one pixel, one channel, odd sides, windows larger than the image
 CORNERS = {
     "pointwise": [
@@ -164,11 +168,27 @@ CORNERS = {
         {"residual": False, "window": Window.over(7, 5, 3, 2, 1), "i": 3, "mid": 9, "o": 2, "table": False},
         {"residual": False, "window": Window.over(5, 5, 7, 3, 3), "i": 5, "mid": None, "o": 4, "table": True},
     ],
+    "attention_by_operators": [{"tokens": 1, "heads": 1, "features": 4}, {"tokens": 11, "heads": 3, "features": 12}],
+    "linear_attention": [{"tokens": 1, "heads": 1, "features": 4}, {"tokens": 11, "heads": 3, "features": 12}],
+    "overwriting_attention": [
+        {"tokens": 1, "d": 1, "heads": 1, "features": 4, "kind": Attention, **DENSE},
+        {"tokens": 5, "d": 7, "heads": 3, "features": 8, "kind": Attention, **FACTORS},
+        {"tokens": 5, "d": 7, "heads": 3, "features": 8, "kind": LinearAttention, **FACTORS},
+    ],
+    "overwriting_mlp": [
+        {"tokens": 1, "d": 1, "inner": [], "table": False},
+        {"tokens": 5, "d": 7, "inner": [3, 13, 3], "table": True},
+    ],
+    "patch_embedding": [
+        {"window": Window.over(2, 2, 2, 2, 0), "c": 8, "o": 1, "table": False},
+        {"window": Window.over(7, 5, 3, 3, 0), "c": 3, "o": 5, "table": True},
+    ],
 }
 
 
 def test_corner_cases_are_clean(tmp_path: Path) -> None:
     """Ten inputs of each, a few of nothing but -128 and 127."""
+    assert {*CORNERS} == {*KERNELS}
     rng = np.random.default_rng(0)
     cases = [CASES[kernel](None, rng, {**sizes}) for kernel, all_sizes in CORNERS.items() for sizes in all_sizes]
     check(cases, rng, tmp_path, num_random=10)
