@@ -52,6 +52,8 @@ def config(**more: int) -> SimpleNamespace:
     return SimpleNamespace(
         seed=0,
         devices=(),
+        timed=(),
+        boards=(),
         search=SearchSettings.model_validate({**settings, **more}),
         predictor=PredictorSettings(candidates=("ridge",), bootstrap=100),
     )

@@ -52,6 +52,8 @@ def config(**budgets: str) -> SimpleNamespace:
     return SimpleNamespace(
         seed=0,
         devices=(),
+        timed=(),
+        boards=(),
         search=SearchSettings.model_validate({"budgets": limits, "candidates": 4}),
         predictor=PredictorSettings(candidates=("ridge",), bootstrap=100),
     )
