@@ -44,7 +44,8 @@ initial value: `board.ld` keeps it out of what is cleared at reset.
 
 ## On the board
 
-    make firmware                    # arm-none-eabi-gcc; or: make firmware CC="zig cc"
+    make firmware                               # with arm-none-eabi-gcc
+    make firmware CC="zig cc"                   # or zig; from PyPI (pip install ziglang): CC="python3 -m ziglang cc"
 
 and then one of
 
