@@ -13,9 +13,11 @@ from latency_tables.cortex_m.compilers import Firmware, build_firmware
 from latency_tables.cortex_m.counting import network_program, operator_program
 from latency_tables.cortex_m.program import Program
 from latency_tables.cortex_m.table import (
+    HINT,
     LICENCE,
     NUM_CHECKED,
     Counts,
+    check_same_count,
     count_programs,
     kernels_source,
     provenance_of,
@@ -24,7 +26,6 @@ from latency_tables.identity import SpaceIdentity
 from latency_tables.table import load_any_table
 from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError
-from search_spaces.common.files import digest
 from search_spaces.operators.base import check_plan
 
 #: of a table that turns a channel's pixels into what the network takes; and of what some boot ROMs want to find
@@ -112,18 +113,11 @@ def _costs(program: Program, instructions: int) -> BoardCosts:
 
 def _finished(space: SearchSpace, board: Board, provenance: dict[str, str], path: Path) -> BoardTable:
     """The table at `path`, if it is the one that would be made."""
-    hint = "Give another file, or delete this one to count here"
     found = load_any_table(path)
     if not isinstance(found, BoardTable):
-        raise UserError("holds another table, not that of a board", file=path, hint=hint)
+        raise UserError("holds another table, not that of a board", file=path, hint=HINT)
     if found.board != board:
         what = f"holds a table of {found.board.name!r}, not of {board.name!r} as it is now"
-        raise UserError(what, file=path, key="board", hint=hint)
-    if digest(found.space.description) != digest(space.description):
-        what = f"holds a table of another space: {found.space.name!r} ({found.space.fingerprint})"
-        raise UserError(f"{what}, not {space.name!r} ({space.fingerprint})", file=path, key="space", hint=hint)
-    for key, now in provenance.items():
-        if (before := found.provenance.get(key)) != now:
-            what = f"holds a count made otherwise: {key} {before} there, {now} here"
-            raise UserError(what, file=path, key=f"provenance.{key}", hint=hint)
+        raise UserError(what, file=path, key="board", hint=HINT)
+    check_same_count(found.space, found.provenance, space, provenance, path)
     return found

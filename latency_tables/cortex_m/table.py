@@ -24,6 +24,7 @@ from search_spaces.operators import Operator
 
 NOTE = "counted under emulation, not timed"
 LICENCE = "that of ofa-nas, whose own kernels were counted"
+HINT = "Give another file, or delete this one to count here"
 
 #: whole networks that are emulated from end to end, to check the sums
 NUM_CHECKED = 50
@@ -158,15 +159,21 @@ def _network_key(space: SearchSpace, architecture_key: str) -> str:
 
 def _finished(space: SearchSpace, provenance: dict[str, str], path: Path) -> ListedTable:
     """The table at `path`, if it is the one that would be made."""
-    hint = "Give another file, or delete this one to count here"
     found = load_table(path)
     if not isinstance(found, ListedTable) or found.metric != "instructions":
-        raise UserError(f"holds a table of {found.metric}, not of instructions", file=path, hint=hint)
-    if digest(found.space.description) != digest(space.description):
-        what = f"holds a table of another space: {found.space.name!r} ({found.space.fingerprint})"
-        raise UserError(f"{what}, not {space.name!r} ({space.fingerprint})", file=path, key="space", hint=hint)
-    for key, now in provenance.items():
-        if (before := found.provenance.get(key)) != now:
-            what = f"holds a count made otherwise: {key} {before} there, {now} here"
-            raise UserError(what, file=path, key=f"provenance.{key}", hint=hint)
+        raise UserError(f"holds a table of {found.metric}, not of instructions", file=path, hint=HINT)
+    check_same_count(found.space, found.provenance, space, provenance, path)
     return found
+
+
+def check_same_count(
+    found: SpaceIdentity, made: dict[str, str], space: SearchSpace, provenance: dict[str, str], path: Path
+) -> None:
+    """Raises `UserError` if the table in `path`, of `found` and `made` so, is not the one of these."""
+    if digest(found.description) != digest(space.description):
+        what = f"holds a table of another space: {found.name!r} ({found.fingerprint})"
+        raise UserError(f"{what}, not {space.name!r} ({space.fingerprint})", file=path, key="space", hint=HINT)
+    for key, now in provenance.items():
+        if (before := made.get(key)) != now:
+            what = f"holds a count made otherwise: {key} {before} there, {now} here"
+            raise UserError(what, file=path, key=f"provenance.{key}", hint=HINT)
