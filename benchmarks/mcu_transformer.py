@@ -1,20 +1,25 @@
 """A vision transformer of MCUFormer's size as int8 kernels on a Cortex-M, by memory plan (docs/mcu_transformers.md).
 
 python -m benchmarks.mcu_transformer [--core cortex-m4] [--compiler gcc] [--whole]
+python -m benchmarks.mcu_transformer --board stm32f746
 
-`--whole` emulates the dense network from end to end under both plans, on one random image: some minutes.
+`--whole` emulates the dense network from end to end under both plans, on one random image: some minutes. `--board`:
+nothing but bundles of a network of low rank for that board, under both plans: refused, or run within its memories.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from latency_tables.cortex_m.arena import Segment
 from latency_tables.cortex_m.arena import plan as lay_out
+from latency_tables.cortex_m.boards import get_board
 from latency_tables.cortex_m.calibration import calibrate
 from latency_tables.cortex_m.compilers import build_firmware
 from latency_tables.cortex_m.cores import get_core
@@ -24,7 +29,10 @@ from latency_tables.cortex_m.footprint import flash
 from latency_tables.cortex_m.lowering import lower
 from latency_tables.cortex_m.program import Program
 from latency_tables.cortex_m.scheduling import schedule
+from ofa.mcu.bundle import write_bundle
+from ofa.mcu.verify import verify_bundle
 from search_spaces import get_space
+from search_spaces.common.errors import UserError
 from search_spaces.plain import build_network
 
 
@@ -39,9 +47,10 @@ class Sizes:
 
 
 DENSE = "dense, 1000 classes"
+LOW_RANK = "ranks 12 and 12, 10 classes"
 NETWORKS = {
     DENSE: Sizes(1, 1, 1000),
-    "ranks 12 and 12, 10 classes": Sizes(0.125, 0.08, 10),
+    LOW_RANK: Sizes(0.125, 0.08, 10),
     "ranks 8 and 12, 10 classes": Sizes(0.085, 0.08, 10),
     "ranks 4 and 8, 1000 classes": Sizes(0.042, 0.053, 1000),
     "ranks 8 and 12, 10 classes, linear attention": Sizes(0.085, 0.08, 10, "linear"),
@@ -121,12 +130,38 @@ def print_whole_runs(program: Program, counter: Counter) -> None:
         print(f"{title}: {done.instructions:,} instructions, {predicted:,} by sum; output as computed by numpy: {same}")
 
 
+def print_board(program: Program, name: str) -> None:
+    """One random image; what it must give is computed under the naive plan."""
+    board = get_board(name)
+    images = np.random.default_rng(0).integers(-128, 128, (1, *program.shapes[program.input])).astype(np.int8)
+    outputs = schedule(program, plan="naive").reference(images)
+    for title in ("naive", "overwriting"):
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "mcu"
+            options = {"board": board, "images": images, "outputs": outputs, "compilers": ("zig",), "count": False}
+            try:
+                write_bundle(schedule(program, plan=title), place, **options)
+            except UserError as error:
+                print(f"{title}: refused: {error}", flush=True)
+                continue
+            found = verify_bundle(place)
+            print(
+                f"{title}: {found.num_golden - len(found.wrong)} of {found.num_golden} images bit for bit, "
+                f"arena {found.arena_bytes:,} B, stack {found.stack_bytes:,} B, flash {found.flash_bytes:,} of "
+                f"{found.flash_size:,} B, {found.instructions:,} instructions, holds: {found.holds}"
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--core", default="cortex-m7")
     parser.add_argument("--compiler", default="zig")
     parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--board")
     arguments = parser.parse_args()
+    if arguments.board is not None:
+        print_board(network(NETWORKS[LOW_RANK]).program, arguments.board)
+        return
     firmware = build_firmware(get_core(arguments.core), arguments.compiler)
     counter = Counter(firmware)
     code = sum(len(data) for _, data in firmware.segments)

@@ -66,7 +66,7 @@ def test_columns_are_of_one_device_and_of_different_loads(table_file: Path) -> N
     both = with_column(with_column(table, 2), 1)
     assert [column.device.contention for column in both.contended] == [1, 2]
     assert with_column(both, 2) == both  # takes the place of the one that is there
-    with pytest.raises(UserError, match=r"contention 3|Known: 0, 1, 2"):
+    with pytest.raises(UserError, match="Known: 0, 1, 2"):
         both.column(3)
     other = both.model_dump(mode="json")
     other["contended"][0]["device"]["threads"] = 7
