@@ -123,9 +123,9 @@ def _print(facts: list[dict[str, Any]]) -> None:
         print(f"{about['name']}: {metric}{unit} of {about['num_operators']} operators of {about['space']}")
         device = _board(about["board"], about["memory_plan"]) if board else _device(about["device"])
         print(f"    space {about['space_fingerprint']}; {device}")
+        print(f"    {_error(about['error'])}; {about['created'] or about['note']}; licence: {about['licence']}")
         for number, error in about.get("contended", {}).items():
             print(f"    beside {number} busy processes: {_error(error)}")
-        print(f"    {_error(about['error'])}; {about['created'] or about['note']}; licence: {about['licence']}")
 
 
 def _board(board: dict[str, Any], memory_plan: str) -> str:
