@@ -102,7 +102,7 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
     if finished is not None:
         return finished
     network = job.network.eval()
-    source = Source(network, job.input_shape, _calibration(job, settings), _deployment(job, settings))
+    source = Source(network, job.input_shape, _calibration(job, settings), _deployment(job, settings), settings.npu)
     steps = len(settings.forms) + 3 + len(job.devices) + len(job.boards)
     with atomic_directory(out) as folder, progress_bar(f"exporting {job.name}", steps, quiet=quiet) as advance:
         write_architecture_file(folder / FILE, _described(job))

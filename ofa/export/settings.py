@@ -22,6 +22,8 @@ class ExportSettings(Settings):
     """Images of the calibration split that forms in integers are calibrated on."""
     board: str | None = None
     """The microcontroller board of the form `mcu`: a name, or the path of a YAML file."""
+    npu: str = "ethos-u55-128"
+    """The accelerator of the form `ethos-u`: ethos-u55-32, -64, -128, -256, or an ethos-u65."""
     batch_size: int = pydantic.Field(default=256, ge=1)
     finetune_epochs: int = pydantic.Field(default=0, ge=0)
     """Epochs each winner is trained on alone, distilled from the largest subnet; 0 leaves it as the supernet has it."""

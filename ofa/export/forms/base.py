@@ -44,12 +44,14 @@ class Source:
     """The network to write, in evaluation mode, for inputs of (C, H, W) in batches of any size.
 
     `calibration` (N, C, H, W): images of the calibration split, as the network gets them; for forms in integers.
+    `npu`: the accelerator of the form `ethos-u`.
     """
 
     network: GraphModule
     input_shape: tuple[int, int, int]
     calibration: Tensor | None = None
     deployment: Deployment | None = None
+    npu: str = "ethos-u55-128"
 
     @cached_property
     def program(self) -> ExportedProgram:
@@ -70,12 +72,34 @@ class Form(Protocol):
     calibrated on `Source.calibration`, and its accuracy is reported beside the network's.
     """
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """What a fresh environment installs to run the file, as pip has it, besides numpy and pillow."""
+        ...
+
+    @property
+    def usage(self) -> str | None:
+        """Python, a few lines, run inside the export folder, that loads the file and defines `logits(image)`: float32
+        (1, C, R, R), as the network gets it -> numpy float32 (num_classes,). It imports `requires` and numpy (as `np`),
+        and nothing of this project unless that is required. None: the form has instructions of its own.
+        """
+        ...
+
     def write(self, source: Source, folder: Path) -> None:
-        """Write `folder / file`."""
+        """Write `folder / file`. Raises `UserError` naming the operator where one cannot be converted."""
         ...
 
     def load(self, folder: Path) -> Predict:
         """The function computed by the file in `folder`; reads nothing but files of that folder."""
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A form whose file runs on this machine as it will run for its users, so that its latency can be measured."""
+
+    def prepare(self, folder: Path, input_shape: tuple[int, int, int], *, threads: int) -> Callable[[], object]:
+        """Each call of the result is one inference of one image (1, *input_shape), by the file's own runtime alone."""
         ...
 
 

@@ -35,6 +35,8 @@ class McuForm:
     name = "mcu"
     file = "mcu"
     exact = False
+    requires = ()
+    usage = None
 
     def write(self, source: Source, folder: Path) -> None:
         deployment = source.deployment

@@ -20,10 +20,24 @@ from search_spaces.common.files import write_bytes
 OPSET = 20
 
 
+_USAGE = """\
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("model.onnx")
+
+
+def logits(image):
+    return session.run(["logits"], {"image": image})[0][0]
+"""
+
+
 class OnnxForm:
     name = "onnx"
     file = "model.onnx"
     exact = True
+    requires = ("onnxruntime",)
+    usage = _USAGE
 
     def write(self, source: Source, folder: Path) -> None:
         with in_file(self.file):

@@ -12,11 +12,25 @@ import torch
 from ofa.export.forms.base import Predict, Source
 from search_spaces.common.files import write_bytes
 
+_USAGE = """\
+import numpy as np
+import torch
+
+network = torch.export.load("model.pt2").module()
+
+
+@torch.inference_mode()
+def logits(image):
+    return network(torch.from_numpy(image))[0].numpy()
+"""
+
 
 class Pt2Form:
     name = "pt2"
     file = "model.pt2"
     exact = True
+    requires = ("torch",)
+    usage = _USAGE
 
     def write(self, source: Source, folder: Path) -> None:
         archive = io.BytesIO()  # torch's own file writer ends the whole process when the disk is full

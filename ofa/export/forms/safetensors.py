@@ -15,11 +15,28 @@ from search_spaces.common.errors import UserError
 from search_spaces.common.files import write_bytes
 from search_spaces.plain import build_network
 
+_USAGE = """\
+from pathlib import Path
+
+import numpy as np
+import torch
+from ofa.export.forms.safetensors import load_network
+
+network = load_network(Path("."))
+
+
+@torch.inference_mode()
+def logits(image):
+    return network(torch.from_numpy(image))[0].numpy()
+"""
+
 
 class SafetensorsForm:
     name = "safetensors"
     file = "model.safetensors"
     exact = True
+    requires = ("ofa-nas",)
+    usage = _USAGE
 
     def write(self, source: Source, folder: Path) -> None:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in source.network.state_dict().items()}

@@ -1,4 +1,4 @@
-"""`model_int8.tflite`: for TensorFlow Lite Micro, all in int8, calibrated on images of the calibration split.
+"""`model_tflm.tflite`: for TensorFlow Lite Micro, all in int8, calibrated on images of the calibration split.
 
 Input (1, H, W, C) and output (1, num_classes) are int8, their scales and zero points stand in the file. It is computed
 here by LiteRT's reference kernels, which TFLM's are ports of. Where TFLM's interpreter installs, the file is run by
@@ -32,10 +32,31 @@ MOST_STEPS = 8
 _WRONG_REFERENCE = "SUM"
 
 
+_USAGE = """\
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+interpreter = Interpreter("model_tflm.tflite")
+interpreter.allocate_tensors()
+(before,), (after,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+
+def logits(image):
+    scale, zero = before["quantization"]
+    steps = np.rint(image.transpose(0, 2, 3, 1) / scale) + zero
+    interpreter.set_tensor(before["index"], steps.clip(-128, 127).astype(np.int8))
+    interpreter.invoke()
+    scale, zero = after["quantization"]
+    return ((interpreter.get_tensor(after["index"])[0].astype(np.float32) - zero) * scale).astype(np.float32)
+"""
+
+
 class TflmForm:
     name = "tflm"
-    file = "model_int8.tflite"
+    file = "model_tflm.tflite"
     exact = False
+    requires = ("ai-edge-litert",)
+    usage = _USAGE
 
     def write(self, source: Source, folder: Path) -> None:
         if source.calibration is None or not len(source.calibration):
