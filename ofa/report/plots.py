@@ -70,7 +70,11 @@ def curves(
         kind="curves",
         title=title,
         description="Curves: " + ", ".join(ends) + ".",
-        facts={"axis": axis.facts, "x_title": x_title, "curves": {label: list(curve) for label, curve in curves.items()}},
+        facts={
+            "axis": axis.facts,
+            "x_title": x_title,
+            "curves": {label: list(curve) for label, curve in curves.items()},
+        },
         caption=caption,
     )
 
@@ -110,3 +114,14 @@ def figure(
 
 def _end(value: float, axis: Axis) -> str:
     return f"{100 * value:.2f} %" if axis.format == "percent" else f"{value:.4g}"
+
+
+def place(*, name: str, label: str, instead: str | None = None, caption: str | None = None) -> Markup:
+    """Where the script puts a chart that it makes from the page's data block."""
+    return tag(
+        "figure",
+        tag("div", id=name, class_="plot", role="img", aria_label=label),
+        tag("p", instead, class_="instead note") if instead else None,
+        tag("figcaption", caption) if caption else None,
+        class_="chart",
+    )
