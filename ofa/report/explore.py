@@ -19,7 +19,7 @@ def tradeoff_section(data: Facts) -> Markup | None:
     """A tab and a chart for every cost; the first is one that budgets limit."""
     if not data or not data["networks"]["keys"]:
         return None
-    costs = _in_order(data)
+    costs = data["costs"]
     tabs = [
         tag(
             "button",
@@ -117,12 +117,6 @@ def _panel(data: Facts, cost: Facts, number: int) -> Markup:
         data_cost=cost["name"],
         hidden=number > 0,
     )
-
-
-def _in_order(data: Facts) -> list[Facts]:
-    """Costs that budgets limit first, then those of devices, then the others."""
-    limited = {name for winner in data["winners"] for name in winner["limits"]}
-    return sorted(data["costs"], key=lambda cost: (cost["name"] not in limited, cost["device"] is None))
 
 
 def _title(cost: Facts) -> str:

@@ -70,7 +70,7 @@ const frontFigure = (data, totals, cost, state) => (palette) => {
   const layout = frame(palette, {
     height: 460, showlegend: true, dragmode: window.matchMedia("(pointer: fine)").matches ? "zoom" : false,
     xaxis: axis(palette, `${costTitle(facts)}${unit.name ? ` (${unit.name})` : ""}`, { range: [Math.max(left, 0), right] }),
-    yaxis: axis(palette, "accuracy, selection split", { range: [Math.max(low, 0), Math.min(high, 100)], ticksuffix: " %" }),
+    yaxis: axis(palette, "accuracy, selection split", { range: [Math.max(low, 0), high + 0.12 * (high - low)], ticksuffix: " %" }),
     ...frontMarks(data, totals, cost, state, palette),
   });
   return { traces, layout };
