@@ -89,7 +89,7 @@ def history_section(data: Facts) -> Markup | None:
     if len(found) < 2:
         return None
     chart = progress(
-        name="history",
+        name="tried",
         title="Selection accuracy by evaluation",
         axis=Axis("selection accuracy", "percent"),
         points=found,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from latency_tables.table import grade, load_table
 from ofa.export.export import SCHEMA as EXPORT_SCHEMA
 from ofa.export.layers import describe_layers, exact_costs
 from ofa.export.reference import SCHEMA as REFERENCE_SCHEMA
@@ -54,20 +55,25 @@ def accuracy_of(space: SearchSpace, architecture: Architecture) -> float:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("runs") / "digits"
+    return write_run(tmp_path_factory.mktemp("runs") / "digits")
+
+
+def write_run(folder: Path, *, num_records: int = 40, other_device: str | None = None) -> Run:
+    """A finished run of so many evaluated networks, with one device or two; budgets are of the first, `here`."""
     settings = {"name": "mobilenet_v3_digits", "resolution": [20, 28], "depth": [1, 2], "kernel": [3, 5]}
     space = get_space(settings, num_classes=3, in_channels=1)
-    write_text(folder / "config.yaml", yaml.safe_dump(_config(settings), allow_unicode=True))
+    devices = ["here", *([] if other_device is None else [other_device])]
+    write_text(folder / "config.yaml", yaml.safe_dump(_config(settings, devices), allow_unicode=True))
     write_json(folder / "supernet.json", _supernet(space))
     _write_training(folder)
-    _write_table(folder, space)
-    _write_records(folder, space)
+    for number, device in enumerate(devices):
+        _write_table(folder, space, device, slope=1.1 + number)
+    _write_records(folder, space, num_records)
     config = SimpleNamespace(seed=0, predictor=PredictorSettings(candidates=("ridge",), bootstrap=100))
     fit_predictor(folder, config, quiet=True)
     costs = {metric: space.cost(metric) for metric in ("macs", "params", "peak_memory", "flash")}
-    from latency_tables.table import load_table
-
-    costs["latency@here"] = load_table(folder / "tables" / "here.json").cost(space)
+    for device in devices:
+        costs[f"latency@{device}"] = load_table(folder / "tables" / f"{device}.json").cost(space)
     run = Run(folder, space, costs)
     _write_search(run)
     _write_exports(run)
@@ -80,8 +86,9 @@ def run(finished_run: Run, tmp_path: Path) -> Run:
     return finished_run.copy(tmp_path / "run")
 
 
-def _config(space: dict[str, object]) -> dict[str, object]:
-    return {"name": NAME, "seed": 0, "space": space, "devices": [{"name": "here", "runtime": "onnxruntime"}]}
+def _config(space: dict[str, object], devices: list[str]) -> dict[str, object]:
+    listed = [{"name": device, "runtime": "onnxruntime"} for device in devices]
+    return {"name": NAME, "seed": 0, "space": space, "devices": listed}
 
 
 def _supernet(space: SearchSpace) -> dict[str, object]:
@@ -107,7 +114,7 @@ def _write_training(folder: Path) -> None:
             append_line(folder / "training.jsonl", {"kind": "evaluation", "step": step, "phase": "all", **found})
 
 
-def _write_table(folder: Path, space: SearchSpace) -> None:
+def _write_table(folder: Path, space: SearchSpace, device: str, *, slope: float) -> None:
     def entry(value: float) -> dict[str, float | int]:
         return {"median_ms": value, "p10_ms": 0.9 * value, "p90_ms": 1.2 * value, "count": 20}
 
@@ -115,12 +122,10 @@ def _write_table(folder: Path, space: SearchSpace) -> None:
     population = space.sample(24, rng)
     measured = np.linspace(0.05, 0.4, 24)
     predicted = measured * (1 + 0.05 * np.sin(np.arange(24)))
-    from latency_tables.table import grade
-
     heldout = grade(space.decode(population), predicted, measured)
     machine = {"cpu": "Invented <CPU>", "cores": 2, "machine": "x86_64", "os": "Linux", "precision": "float32"}
     write_json(
-        folder / "tables" / "here.json",
+        folder / "tables" / f"{device}.json",
         {
             "schema": 1,
             "metric": "latency",
@@ -134,18 +139,18 @@ def _write_table(folder: Path, space: SearchSpace) -> None:
             "entries": {
                 key: entry(0.002 + 1e-7 * float(operator.macs())) for key, operator in space.operators().items()
             },
-            "correction": {"slope": 1.1, "intercept_ms": 0.01, "num": 12},
+            "correction": {"slope": slope, "intercept_ms": 0.01, "num": 12},
             "heldout": heldout.model_dump(mode="json"),
             "conditions": {"load_start": 0.1, "load_end": 0.2, "disturbed": 0.01},
         },
     )
 
 
-def _write_records(folder: Path, space: SearchSpace) -> None:
+def _write_records(folder: Path, space: SearchSpace, num: int) -> None:
     identity = {"weights_sha256": WEIGHTS}
     identity |= {f"{split}_sha256": SPLITS[split] for split in ("calibration", "selection")}
     book = RecordBook(folder / "records.jsonl", space, identity=identity)
-    for architecture in space.decode(space.sample(40, np.random.default_rng(1))):
+    for architecture in space.decode(space.sample(num, np.random.default_rng(1))):
         result = SimpleNamespace(accuracy=accuracy_of(space, architecture), loss=0.3, num_images=100)
         book.accuracy(architecture, lambda _, result=result: result, origin="sampled")
 
