@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ofa.report.marks import dot, line, swatch
 from ofa.report.markup import Markup, tag
 from ofa.report.plots import Axis, place, progress
 
@@ -110,6 +111,7 @@ def _panel(data: Facts, cost: Facts, number: int) -> Markup:
     return tag(
         "div",
         place(name=f"front-{number}", label=words, instead=words),
+        tag("ul", _legend(data, cost, num), class_="legend"),
         role="tabpanel",
         id=f"panel-{number}",
         aria_labelledby=f"tab-{number}",
@@ -117,6 +119,16 @@ def _panel(data: Facts, cost: Facts, number: int) -> Markup:
         data_cost=cost["name"],
         hidden=number > 0,
     )
+
+
+def _legend(data: Facts, cost: Facts, num: int) -> list[Markup]:
+    front = data["fronts"].get(cost["name"], [])
+    words = "front by the predictor" + (", with its interval" if front and "lower" in front[0] else "")
+    return [
+        tag("li", dot(), f"{num} evaluated networks"),
+        *([tag("li", line(), words)] if front else []),
+        *(tag("li", swatch(index), f"winner {winner['name']}") for index, winner in enumerate(data["winners"])),
+    ]
 
 
 def _title(cost: Facts) -> str:

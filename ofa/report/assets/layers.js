@@ -42,9 +42,9 @@ const layersFigure = (data, network) => (palette) => {
     legend: { orientation: "h", x: 0, xanchor: "left", y: 1 + 22 / plotHeight, yanchor: "bottom", font: { size: 12 } },
     xaxis: axis(palette, "", {
       tickvals: [...layers.keys()], ticktext: layers.map(({ slot }) => plain(slot)), tickangle: -50, range: [-0.6, layers.length - 0.4], showgrid: false, fixedrange: true,
-      anchor: rows.length ? `y${rows.length + 1}` : "y", nticks: undefined, automargin: false, tickfont: { size: 11 },
+      anchor: rows.length ? `y${rows.length + 1}` : "y", nticks: undefined, tickfont: { size: 11 },
     }),
-    yaxis: axis(palette, "", { domain: [1 - BLOCKS / plotHeight, 1], range: [0, 1.3 * Math.max(...blocks)], nticks: 4, fixedrange: true, automargin: false }),
+    yaxis: axis(palette, "", { domain: [1 - BLOCKS / plotHeight, 1], range: [0, 1.3 * Math.max(...blocks)], nticks: 4, fixedrange: true }),
     annotations: [{ ...rowTitle(palette, "output channels, with kernel and expansion (e)"), y: 1 }],
     shapes: [],
   });
@@ -57,7 +57,7 @@ const layersFigure = (data, network) => (palette) => {
     const values = layers.map(({ operator }) => operator.costs[cost]);
     const unit = unitFor(data.costs[cost].unit, Math.max(...values));
     traces.push(...bars(values.map((value) => value / unit.factor), `y${row + 2}`, false));
-    layout[`yaxis${row + 2}`] = axis(palette, "", { domain: [Math.max(top - BARS / plotHeight, 0), top], nticks: 3, rangemode: "tozero", fixedrange: true, automargin: false });
+    layout[`yaxis${row + 2}`] = axis(palette, "", { domain: [Math.max(top - BARS / plotHeight, 0), top], nticks: 3, rangemode: "tozero", fixedrange: true });
     const whole = data.costs[cost].reduce === "sum" ? "sum" : "largest";
     layout.annotations.push({ ...rowTitle(palette, `${costTitle(data.costs[cost])}${unit.name ? `, ${unit.name}` : ""} (the network's is the ${whole})`), y: top });
   });

@@ -30,7 +30,7 @@ const faint = (colour, opacity) => {
 
 const axis = (palette, title, more = {}) => ({
   title: { text: plain(title), standoff: 8, font: { size: 13 } },
-  color: palette.soft, gridcolor: palette.line, linecolor: palette.soft, zeroline: false, automargin: true,
+  color: palette.soft, gridcolor: palette.line, linecolor: palette.soft, zeroline: false,
   nticks: 6, ...more,
 });
 
@@ -40,7 +40,7 @@ const format = (axisFacts) => (axisFacts.format === "percent" ? { factor: 100, t
 const frame = (palette, more = {}) => ({
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
   font: { family: "system-ui, sans-serif", size: 13, color: palette.soft },
-  margin: { l: 56, r: 14, t: 10, b: 46 }, hovermode: "closest", dragmode: false, showlegend: false,
+  margin: { l: 70, r: 14, t: 10, b: 46 }, hovermode: "closest", dragmode: false, showlegend: false,
   hoverlabel: { bgcolor: palette.ink, bordercolor: palette.ink, font: { color: palette.page, size: 13 }, align: "left" },
   legend: { orientation: "h", x: 0, y: -0.2, yanchor: "top", font: { size: 13 } },
   ...more,

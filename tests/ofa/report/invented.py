@@ -62,9 +62,11 @@ def write_run(folder: Path, *, num_records: int = 40, other_device: str | None =
     _write_training(folder)
     for number, device in enumerate(devices):
         _write_table(folder, space, device, slope=1.1 + number)
-    _write_records(folder, space, num_records)
+    architectures = space.decode(space.sample(num_records, np.random.default_rng(1)))
+    _write_records(folder, space, architectures[:40])
     config = SimpleNamespace(seed=0, predictor=PredictorSettings(candidates=("ridge",), bootstrap=100))
     fit_predictor(folder, config, quiet=True)
+    _write_records(folder, space, architectures[40:])  # which would take minutes to fit
     costs = {metric: space.cost(metric) for metric in ("macs", "params", "peak_memory", "flash")}
     for device in devices:
         costs[f"latency@{device}"] = load_table(folder / "tables" / f"{device}.json").cost(space)
@@ -134,11 +136,11 @@ def _write_table(folder: Path, space: SearchSpace, device: str, *, slope: float)
     )
 
 
-def _write_records(folder: Path, space: SearchSpace, num: int) -> None:
+def _write_records(folder: Path, space: SearchSpace, architectures: list[Architecture]) -> None:
     identity = {"weights_sha256": WEIGHTS}
     identity |= {f"{split}_sha256": SPLITS[split] for split in ("calibration", "selection")}
     book = RecordBook(folder / "records.jsonl", space, identity=identity)
-    for architecture in space.decode(space.sample(num, np.random.default_rng(1))):
+    for architecture in architectures:
         result = SimpleNamespace(accuracy=accuracy_of(space, architecture), loss=0.3, num_images=100)
         book.accuracy(architecture, lambda _, result=result: result, origin="sampled")
 
