@@ -6,7 +6,7 @@ const BARS = 84;
 const GAP = 30;
 const [TOP, BOTTOM] = [56, 96];
 
-const kernelClass = (operator) => KERNELS[operator.kernel] ?? KERNELS.other;
+const kindOf = (operator) => BLOCK_KINDS[operator.kernel] ?? BLOCK_KINDS[operator.kind] ?? BLOCK_KINDS.other;
 
 // A row for every cost, those of devices first.
 const rowsOf = (data) => [...data.costs.keys()].sort((a, b) => (data.costs[b].device !== null) - (data.costs[a].device !== null));
@@ -24,10 +24,10 @@ const layersFigure = (data, network) => (palette) => {
   const plotHeight = BLOCKS + rows.length * (BARS + GAP);
   const height = plotHeight + TOP + BOTTOM;
   const tips = layers.map((layer) => lines(layerTip(data, layer)));
-  const kinds = [...new Set(layers.map(({ operator }) => kernelClass(operator)))];
+  const kinds = [...new Set(layers.map(({ operator }) => kindOf(operator)))];
   // a trace for every kind of block: Plotly hatches whole traces
   const bars = (values, yaxis, showlegend) => kinds.map((kind) => {
-    const own = [...layers.keys()].filter((index) => kernelClass(layers[index].operator) === kind);
+    const own = [...layers.keys()].filter((index) => kindOf(layers[index].operator) === kind);
     const colour = kind.colour === null ? palette.dot : palette.series[kind.colour];
     return {
       type: "bar", x: own, y: own.map((index) => values[index]), yaxis, width: 0.86, hoverinfo: "text", hovertext: own.map((index) => tips[index]),

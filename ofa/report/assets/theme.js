@@ -2,11 +2,13 @@
 
 const SYMBOLS = ["diamond", "square", "triangle-up", "triangle-down", "cross", "hexagon"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
-// the kernel of a block, by colour and by pattern
-const KERNELS = {
+// what a block is, by colour and by pattern: its kernel, or what part of a transformer
+const BLOCK_KINDS = {
   3: { title: "kernel 3", colour: 4, pattern: "" },
   5: { title: "kernel 5", colour: 0, pattern: "/" },
   7: { title: "kernel 7", colour: 3, pattern: "x" },
+  attention: { title: "attention", colour: 2, pattern: "|" },
+  mlp: { title: "MLP", colour: 1, pattern: "-" },
   other: { title: "other", colour: null, pattern: "." },
 };
 
