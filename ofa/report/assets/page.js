@@ -43,7 +43,7 @@ const explore = (data) => {
   const section = document.getElementById("budgets");
   section.hidden = !basesOf(data.networks).length; // nothing to rank by: neither a predictor nor an evaluation
   if (!section.hidden) buildBudgets(section.querySelector(".controls"), data, totals, slide);
-  fronts.drawAll();
+  fronts.drawAll(); // with what the sliders begin with
 };
 
 // One chart for every cost, of which the tabs show one. It is drawn when it is first shown.
@@ -52,10 +52,7 @@ const buildFronts = (data, totals, state, choose) => {
   const tabs = [...document.querySelectorAll("[role=tab][data-cost]")];
   const plotOf = (panel) => panel.querySelector(".plot");
   const costOf = (panel) => frontIndex(data, panel.dataset.cost);
-  for (const panel of panels) {
-    const plot = plotOf(panel);
-    onClick(plot, choose);
-  }
+  for (const panel of panels) onClick(plotOf(panel), choose);
   const drawAll = () => { for (const panel of panels) draw(plotOf(panel), frontFigure(data, totals, costOf(panel), state)); };
   const show = (wanted) => {
     for (const tab of tabs) {
@@ -78,12 +75,19 @@ const buildFronts = (data, totals, state, choose) => {
     });
   });
   if (tabs.length) tabs[0].parentElement.hidden = false;
+  // at most once a frame, however fast a slider moves
+  let asked = false;
   const mark = () => {
-    const palette = colours();
-    for (const panel of panels) {
-      const plot = plotOf(panel);
-      if (plot.layout && visible(plot)) Plotly.relayout(plot, frontMarks(data, totals, costOf(panel), state, palette));
-    }
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      const palette = colours();
+      for (const panel of panels) {
+        const plot = plotOf(panel);
+        if (plot.layout && visible(plot)) Plotly.relayout(plot, frontMarks(data, totals, costOf(panel), state, palette));
+      }
+    });
   };
   return { mark, drawAll };
 };
@@ -103,7 +107,7 @@ const buildLayers = (data, totals, choose) => {
     key.setAttribute("aria-invalid", String(network < 0));
     if (network >= 0) choose(network);
   });
-  for (const known of data.networks.keys) section.querySelector("datalist").append(make("option", { value: known }));
+  section.querySelector("datalist").append(...data.networks.keys.map((known) => make("option", { value: known })));
   const show = (network) => {
     const winner = data.winners.findIndex((one) => one.network === network);
     for (const button of buttons) button.setAttribute("aria-pressed", String(data.winners[Number(button.dataset.winner)].network === network));
