@@ -1,5 +1,6 @@
 # make quickstart   install into .venv, then train, measure, search and export on 5,000 real digits
 # make test         install the test extra, run the tests (test-slow: the minutes-long ones)
+#                   pages are tested in Chromium, where it is installed (apt-get install --no-install-recommends chromium)
 # make peer         measure this project and the published once-for-all package in turn (1.5 h; ARGS=--short: minutes)
 # make lint         ruff and mypy
 PYTHON ?= python3
