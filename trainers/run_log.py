@@ -17,7 +17,6 @@ from trainers.loss_watch import LossWatch, StepRecord, TrainingFault
 from trainers.phases import Phase
 from trainers.sampling.sampler import Subnet
 
-
 #: charts of TensorBoard's tab "custom scalars": every role in one
 _LAYOUT = {
     "training": {
