@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from ofa.report import text
+from ofa.report.marks import swatch
 from ofa.report.markup import Markup, join, tag
-from ofa.report.tradeoff import swatch
 
 Report = dict[str, Any]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ofa.report import text
-from ofa.report.chart import Axis, number, percent
-from ofa.report.charts import agreement_chart, curves_chart, curves_legend
 from ofa.report.markup import Markup, join, tag
+from ofa.report.plots import Axis, Point, agreement, curves
 
 Report = dict[str, Any]
 
@@ -88,13 +87,12 @@ def training_section(report: Report) -> Markup | None:
         return None
     figures = []
     for name, title, axis in (
-        ("accuracy", "Selection accuracy", Axis("selection accuracy", percent, limits=(0.0, 1.0))),
-        ("loss", "Training loss", Axis("loss, nats", number)),
+        ("accuracy", "Selection accuracy", Axis("selection accuracy", "percent")),
+        ("loss", "Training loss", Axis("loss, nats")),
     ):
-        curves = {label: [(x, y) for x, y in curve] for label, curve in training[name].items() if curve}
-        if curves:
-            chart = curves_chart(name=f"curves-{name}", title=title, axis=axis, curves=curves)
-            figures.append(tag("figure", chart, curves_legend(list(curves)), tag("figcaption", title)))
+        lines = {label: curve for label, curve in training[name].items() if curve}
+        if lines:
+            figures.append(curves(name=f"curves-{name}", title=title, axis=axis, curves=lines, caption=title))
     phases = ", ".join(f"{phase['name']} (from step {phase['step']})" for phase in training["phases"])
     note = f"Phases: {phases}." if len(training["phases"]) > 1 else None
     return tag(
@@ -109,7 +107,7 @@ def training_section(report: Report) -> Markup | None:
 def _certificate(name: str, device: Report, index: int) -> Markup:
     heldout, machine = device["heldout"], device["machine"]
     points = [
-        (
+        Point(
             pair["measured_ms"],
             pair["predicted_ms"],
             f"network {pair['key']}\npredicted {text.milliseconds(pair['predicted_ms'])}\n"
@@ -118,10 +116,10 @@ def _certificate(name: str, device: Report, index: int) -> Markup:
         )
         for pair in heldout["pairs"]
     ]
-    chart = agreement_chart(
+    chart = agreement(
         name=f"certificate-{index}",
         title=f"Latency on {name}: predicted against measured",
-        axis=Axis("latency (ms)", number),
+        axis=Axis("latency (ms)"),
         points=points,
         band=0.1,
     )
@@ -137,7 +135,7 @@ def _certificate(name: str, device: Report, index: int) -> Markup:
         ("measured", f"{device['created']}, {text.share(device['conditions']['disturbed'], 1)} of samples disturbed"),
     ]
     facts[5:5] = _range(device)
-    return join(tag("h3", name), tag("div", tag("figure", chart), _facts(facts), class_="pair"))
+    return join(tag("h3", name), tag("div", chart, _facts(facts), class_="pair"))
 
 
 def _published_table(name: str, device: Report) -> Markup:
@@ -180,24 +178,23 @@ def _facts(facts: list[tuple[str, str]]) -> Markup:
 def _checked(checked: list[Report]) -> Markup | None:
     if len(checked) < 2:
         return None
-    points = [
-        (
-            entry["accuracy"],
-            entry["predicted"]["mean"],
-            f"network {entry['key']}\npredicted {text.share(entry['predicted']['mean'])} "
-            f"({text.interval(entry['predicted'])})\n"
-            f"evaluated {text.share(entry['accuracy'])}",
-        )
-        for entry in checked
-    ]
-    chart = agreement_chart(
+    points = [accuracy_point(entry["key"], entry["accuracy"], entry["predicted"]) for entry in checked]
+    return agreement(
         name="checked",
         title="Accuracy of the search's candidates: predicted against evaluated",
-        axis=Axis("accuracy", percent, limits=(0.0, 1.0)),
+        axis=Axis("accuracy", "percent"),
         points=points,
+        caption="The search's candidates, predicted before they were evaluated; bars are the predicted intervals.",
     )
-    caption = "The search's candidates, predicted before they were evaluated."
-    return tag("figure", chart, tag("figcaption", caption))
+
+
+def accuracy_point(key: str, accuracy: float, predicted: Report) -> Point:
+    """A network whose accuracy was predicted, and then found."""
+    tip = (
+        f"network {key}\npredicted {text.share(predicted['mean'])} ({text.interval(predicted)})\n"
+        f"evaluated {text.share(accuracy)}"
+    )
+    return Point(accuracy, predicted["mean"], tip, predicted.get("lower"), predicted.get("upper"))
 
 
 def _points(rmse: Report) -> str:

@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from latency_tables.cortex_m.board_table import BoardTable
 from latency_tables.table import LatencyTable
 from ofa.export.layers import describe_layers, exact_costs
@@ -29,12 +27,16 @@ def gather(run: Path) -> dict[str, Any]:
 
     Accuracies are shares in 0..1, latencies ms, `peak_memory` and `flash` bytes. Raises `UserError` as `read_sources`.
     """
-    found = read_sources(run)
+    return describe(read_sources(run))
+
+
+def describe(found: Sources) -> dict[str, Any]:
+    """The report of what `read_sources` found."""
     told = {} if found.space is None else {name: table.cost(found.space) for name, table in found.tables.items()}
     latencies = {name: cost for name, cost in told.items() if cost.metric == "latency"}
     return {
         "schema": SCHEMA,
-        "name": str(found.config.get("name", Path(run).name)),
+        "name": str(found.config.get("name", found.run.name)),
         "missing": [asdict(item) for item in found.missing],
         "reproduce": {
             "command": _command(found),
@@ -189,7 +191,7 @@ def _records(found: Sources, latencies: Mapping[str, CostTable]) -> list[dict[st
     costs = {metric: space.cost(metric).evaluate(records.population) for metric in ("macs", "params")}
     times = {device: table.evaluate(records.population) for device, table in latencies.items()}
     architectures = space.decode(records.population)
-    order = np.lexsort((np.arange(len(records)), -records.accuracies))
+    order = sorted(range(len(records)), key=lambda i: (-records.accuracies[i], records.keys[i]))
     return [
         {
             "key": records.keys[i],

@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from ofa.report import text
-from ofa.report.markup import Markup, join, tag
-from ofa.report.tradeoff import swatch
+from ofa.report.marks import swatch
+from ofa.report.markup import Markup, tag
+from ofa.report.plots import place
+from ofa.report.words import operator_words
 
 Report = dict[str, Any]
 
 
 def networks_section(report: Report) -> Markup | None:
-    if not report["winners"]:
+    """The winners' tables, files and stories; above them what the script draws of any network that is chosen."""
+    if not report["winners"] and not report["records"]:
         return None
-    buttons = [
-        tag("button", swatch(index), " ", winner["budget"], type="button", data_winner=str(index), aria_pressed="false")
-        for index, winner in enumerate(report["winners"])
-    ]
     return tag(
         "section",
-        tag("h2", "The networks, layer by layer"),
-        tag("div", buttons, class_="chooser", role="group", aria_label="Choose a winner", hidden=True),
+        tag("h2", "A network, layer by layer"),
+        _diagram([winner["budget"] for winner in report["winners"]]),
         [_network(index, winner) for index, winner in enumerate(report["winners"])],
         id="networks",
+    )
+
+
+def _diagram(winners: list[str]) -> Markup:
+    """Filled by the script: buttons for the winners, a field for any other network's key, blocks and bars."""
+    buttons = [
+        tag("button", swatch(index), " ", name, type="button", data_winner=str(index), aria_pressed="false")
+        for index, name in enumerate(winners)
+    ]
+    note = (
+        "Choose a winner, click a dot above, or type a network's key. Blocks stand from the input to the output; their "
+        "height is the number of channels. The bars below are what each of them costs."
+    )
+    return tag(
+        "div",
+        tag("p", note, class_="note"),
+        tag("div", buttons, class_="chooser", role="group", aria_label="Choose a winner") if buttons else None,
+        tag(
+            "label",
+            "Network ",
+            tag("input", name="key", list="keys", autocomplete="off", spellcheck="false", size=14),
+            tag("datalist", id="keys"),
+            class_="key-field",
+        ),
+        tag("pre", class_="chosen", aria_live="polite"),
+        place(name="layer-diagram", label="Diagram of the chosen network; the table below it holds the same numbers."),
+        tag("details", tag("summary", "These layers as a table"), tag("div", class_="table scroll")),
+        id="layers",
+        hidden=True,
     )
 
 
@@ -65,39 +92,19 @@ def _story(winner: Report) -> str:
 
 
 def _layers(winner: Report, device: str | None) -> Markup:
-    most = max((_share(layer, device) for layer in winner["layers"]), default=0.0) or 1.0
-    head = ["layer", "operator", "channels", "map", "MACs"]
+    head = ["layer", "operator", "channels", "map", "MACs", *([f"latency on {device}", "share"] if device else [])]
     headings = [tag("th", name, scope="col", class_="text" if name == "operator" else None) for name in head]
-    if device is not None:
-        headings += [
-            tag("th", "latency", scope="col"),
-            tag("th", f"share of latency on {device}", scope="col", class_="text"),
-        ]
-    rows = [_layer(layer, device, most) for layer in winner["layers"]]
-    legend = [
-        tag(
-            "li",
-            tag(
-                "svg",
-                tag("rect", width=12, height=12, class_=f"kernel-{name}"),
-                viewBox="0 0 12 12",
-                class_="swatch",
-                aria_hidden="true",
-            ),
-            label,
-        )
-        for name, label in (("3", "kernel 3"), ("5", "kernel 5"), ("7", "kernel 7"), ("none", "other"))
-    ]
+    rows = [_layer(layer, device) for layer in winner["layers"]]
     table = tag("table", tag("thead", tag("tr", headings)), tag("tbody", rows), class_="layers")
-    return join(tag("ul", legend, class_="legend") if device is not None else None, tag("div", table, class_="scroll"))
+    return tag("div", table, class_="scroll")
 
 
-def _layer(layer: Report, device: str | None, most: float) -> Markup:
+def _layer(layer: Report, device: str | None) -> Markup:
     cells = [tag("td", layer["slot"])]
     if "operator" in layer:
         sides = f"{layer['resolution']} → {layer['output_resolution']}"
         cells += [
-            tag("td", _operator(layer), class_="text"),
+            tag("td", operator_words(layer), class_="text"),
             tag("td", f"{layer['in_channels']} → {layer['out_channels']}"),
             tag("td", sides if layer["resolution"] != layer["output_resolution"] else str(layer["resolution"])),
             tag("td", text.count(layer["macs"], "macs")),
@@ -106,64 +113,8 @@ def _layer(layer: Report, device: str | None, most: float) -> Markup:
         cells += [tag("td", "calls and correction, no layer's own", class_="text"), tag("td"), tag("td"), tag("td")]
     if device is not None:
         part = layer["latency"].get(device, {"ms": 0.0, "share": 0.0})
-        cells += [tag("td", text.milliseconds(part["ms"])), tag("td", _bar(layer, part["share"], most), class_="bar")]
+        cells += [tag("td", text.milliseconds(part["ms"])), tag("td", text.share(part["share"], 1))]
     return tag("tr", cells)
-
-
-def _operator(layer: Report) -> str:
-    """`MBConv 5×5, expand ×4, SE` or `attention hilo, 3 heads, rank 12` from an operator's fields, whatever the
-    family.
-    """
-    options = layer["options"]
-    parts = []
-    kernel = options.get("kernel_size")
-    if kernel is not None:
-        parts.append(f"{kernel}×{kernel}")
-    mid = options.get("mid_channels")
-    if mid is not None and options.get("expansion"):
-        parts.append(f"expand ×{mid / layer['in_channels']:.2g}")
-    if options.get("stride", 1) != 1:
-        parts.append(f"stride {options['stride']}")
-    if options.get("se_channels"):
-        parts.append("SE")
-    if options.get("residual"):
-        parts.append("residual")
-    parts += _of_transformers(layer["kind"], layer["in_channels"], options)
-    return f"{layer['kind']} {', '.join(parts)}".strip()
-
-
-def _of_transformers(kind: str, width: int, options: Report) -> Iterator[str]:
-    if "patch" in options:
-        yield f"{options['patch']}×{options['patch']}"
-    if "form" in options:
-        yield str(options["form"])
-    if options.get("heads"):
-        yield f"{options['heads']} heads"
-    if kind == "mlp":
-        yield f"expand ×{options['mid_channels'] / width:.2g}"
-    if options.get("rank"):
-        yield f"rank {options['rank']}"
-    if options.get("drops"):
-        yield f"drops {options['drops']} tokens"
-
-
-def _bar(layer: Report, share: float, most: float) -> Markup:
-    kernel = layer.get("options", {}).get("kernel_size", "none")
-    known = kernel if kernel in (3, 5, 7) else "none"
-    width = max(round(100 * share / most, 2), 0.0)  # a correction of the sum may be negative
-    return tag(
-        "svg",
-        tag("rect", x=0, y=3, width=width, height=12, rx=1.5, class_=f"kernel-{known}"),
-        viewBox="0 0 100 18",
-        preserveAspectRatio="none",
-        role="img",
-        aria_label=text.share(share, 1),
-        data_tip=f"{layer['slot']}: {text.share(share, 1)} of the latency",
-    )
-
-
-def _share(layer: Report, device: str | None) -> float:
-    return float(layer["latency"].get(device, {}).get("share", 0.0)) if device is not None else 0.0
 
 
 def _files(winner: Report) -> Markup | None:

@@ -1,12 +1,12 @@
-"""The top of the page: what came out, in a few numbers, one table and one chart per device."""
+"""The top of the page: what came out, in a few numbers and one table."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ofa.report import text
+from ofa.report.marks import swatch
 from ofa.report.markup import Markup, join, tag
-from ofa.report.tradeoff import Dot, FrontPoint, WinnerMark, swatch, tradeoff_chart
 
 Report = dict[str, Any]
 
@@ -54,69 +54,6 @@ def winners_section(report: Report) -> Markup | None:
         ),
         id="winners",
     )
-
-
-def tradeoff_section(report: Report) -> Markup | None:
-    """One chart per device; the first is that of the budgets."""
-    timed = [name for name, device in report["devices"].items() if device["metric"] == "latency"]
-    devices = [name for name in timed if report["records"] or f"latency@{name}" in report["fronts"]]
-    if not devices:
-        return None
-    limited = {name.partition("@")[2] for winner in report["winners"] for name in winner["limits"] if "@" in name}
-    devices.sort(key=lambda name: name not in limited)
-    figures = [_tradeoff(report, device, number) for number, device in enumerate(devices)]
-    return tag("section", tag("h2", "Accuracy against latency"), figures, id="tradeoff")
-
-
-def _tradeoff(report: Report, device: str, number: int) -> Markup:
-    name = f"latency@{device}"
-    dots = [
-        Dot(
-            record["latency"][device],
-            record["accuracy"],
-            f"subnet {record['key']}\n{text.share(record['accuracy'])} selection accuracy\n"
-            f"{text.milliseconds(record['latency'][device])} predicted, {text.count(record['macs'], 'macs')}",
-        )
-        for record in report["records"]
-    ]
-    front = [
-        FrontPoint(
-            point["cost"],
-            point["accuracy"],
-            point.get("lower"),
-            point.get("upper"),
-            f"predicted front: {point['key']}\n{text.share(point['accuracy'])} ({text.interval(point)})\n"
-            f"{text.milliseconds(point['cost'])}",
-        )
-        for point in report["fronts"].get(name, [])
-    ]
-    chart = tradeoff_chart(
-        name=f"tradeoff-{number}", device=device, dots=dots, front=front, winners=_marks(report, device, name)
-    )
-    words = "front by the predictor" + (", with its interval" if front and front[0].lower is not None else "")
-    legend = [
-        tag("li", _circle("record"), f"{len(dots)} evaluated subnets (predicted latency)"),
-        tag("li", _line("front"), words) if front else None,
-        *(tag("li", swatch(i), winner["budget"]) for i, winner in enumerate(report["winners"])),
-    ]
-    caption = "Winners stand at their measured latency. Dashed lines are the budgets. Up and to the left is better."
-    title = tag("h3", device) if len(report["devices"]) > 1 else None
-    return join(title, tag("figure", chart, tag("ul", legend, class_="legend"), tag("figcaption", caption)))
-
-
-def _marks(report: Report, device: str, name: str) -> list[WinnerMark]:
-    marks = []
-    for index, winner in enumerate(report["winners"]):
-        measured = text.remeasured(winner, name) or text.exported_cost(winner, name)
-        latency = measured if measured is not None else winner["predicted_costs"][name]
-        tip = (
-            f"{winner['budget']}: {winner['key']}\n{text.share(winner['selection_accuracy'])} selection accuracy\n"
-            f"{text.milliseconds(latency)} {'measured' if measured is not None else 'predicted'} on {device}"
-        )
-        limit = winner["limits"].get(name)
-        earlier = sum(other["key"] == winner["key"] for other in report["winners"][:index])
-        marks.append(WinnerMark(index, winner["budget"], latency, winner["selection_accuracy"], limit, tip, earlier))
-    return marks
 
 
 def _headline(report: Report) -> Markup | None:
@@ -225,14 +162,3 @@ def _checked(value: float | None, limit: float, name: str) -> Markup:
         tag("small", "✓ keeps it" if keeps else "✗ over budget"),
         class_="keeps" if keeps else "breaks",
     )
-
-
-def _circle(name: str) -> Markup:
-    return tag(
-        "svg", tag("circle", cx=0, cy=0, r=5, class_=name), viewBox="-8 -8 16 16", class_="swatch", aria_hidden="true"
-    )
-
-
-def _line(name: str) -> Markup:
-    line = tag("path", d="M0 6H30", class_=name)
-    return tag("svg", line, viewBox="0 0 30 12", class_="line-sample", aria_hidden="true")

@@ -7,9 +7,9 @@ from typing import Any
 
 from ofa.rank import words
 from ofa.report import text
-from ofa.report.chart import Axis, percent
-from ofa.report.charts import agreement_chart
+from ofa.report.evidence import accuracy_point
 from ofa.report.markup import Markup, join, tag
+from ofa.report.plots import Axis, agreement
 
 Report = dict[str, Any]
 
@@ -37,27 +37,20 @@ def ranking_section(report: Report) -> Markup | None:
 
 
 def _predicted(part: Report) -> Markup:
-    points = [
-        (
-            network["accuracy"],
-            network["predicted"]["mean"],
-            f"network {network['key']}\npredicted {text.share(network['predicted']['mean'])} "
-            f"({text.interval(network['predicted'])})\nevaluated {text.share(network['accuracy'])}",
-        )
-        for network in part["networks"]
-    ]
-    chart = agreement_chart(
+    points = [accuracy_point(network["key"], network["accuracy"], network["predicted"]) for network in part["networks"]]
+    chart = agreement(
         name="fresh",
         title="Accuracy of fresh networks: predicted against evaluated",
-        axis=Axis("accuracy", percent, limits=(0.0, 1.0)),
+        axis=Axis("accuracy", "percent"),
         points=points,
+        caption="Fresh networks, on the selection split; bars are the predicted intervals.",
     )
     return join(
         tag("h3", f"The predictor, against {part['num']} subnets it never saw"),
         _scores(part),
         tag(
             "div",
-            tag("figure", chart, tag("figcaption", "Fresh networks, on the selection split.")),
+            chart,
             tag("div", _notes(words.predicted_notes(part))),
             class_="pair",
         ),

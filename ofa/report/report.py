@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ofa.report.gather import gather
+from ofa.report.gather import describe
 from ofa.report.page import render_page
+from ofa.report.page_data import page_data
+from ofa.report.sources import read_sources
 from search_spaces.common.files import write_json, write_text
 
 JSON, HTML = "report.json", "report.html"
@@ -18,8 +20,9 @@ def write_report(run: Path) -> dict[str, Any]:
     Raises `UserError` for a folder that is no run or a file of it that is damaged.
     """
     run = Path(run)
-    report = gather(run)
-    page = render_page(report)
+    found = read_sources(run)
+    report = describe(found)
+    page = render_page(report, page_data(found))
     write_json(run / JSON, report)
     write_text(run / HTML, page)
     return report

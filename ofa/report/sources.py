@@ -109,7 +109,9 @@ def _read_tables(found: Sources) -> None:
 
 def _read_records(found: Sources, space: SearchSpace, weights_sha256: str) -> None:
     path = found.run / "records.jsonl"
-    records = load_records(path, space=space, weights_sha256=weights_sha256) if path.exists() else None
+    records = None
+    if path.exists():
+        records = load_records(path, space=space, weights_sha256=weights_sha256, by_arrival=True)
     if records is None or not len(records):
         _note(found, "accuracy records", path.name, f"ofa records {found.run}")
     else:

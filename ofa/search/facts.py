@@ -87,9 +87,18 @@ def front_facts(space: SearchSpace, predict: Predict, cost: CostTable, *, seed: 
     rows = predicted_front(space, predict, cost, seed=seed)
     values, prediction = cost.evaluate(rows), predict(rows)
     order = np.argsort(values, kind="stable")
-    keys = [architecture.key for architecture in space.decode(rows)]
-    points = [(i, prediction.facts(i)) for i in order]
-    return [{"key": keys[i], "cost": float(values[i]), "accuracy": facts.pop("mean"), **facts} for i, facts in points]
+    architectures = space.decode(rows)
+    points = [(architectures[i], float(values[i]), prediction.facts(i)) for i in order]
+    return [
+        {
+            "key": architecture.key,
+            "architecture": architecture.to_json(),
+            "cost": value,
+            "accuracy": facts.pop("mean"),
+            **facts,
+        }
+        for architecture, value, facts in points
+    ]
 
 
 def _budget(

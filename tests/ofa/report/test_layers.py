@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ofa.export.layers import describe_operator
-from ofa.report.networks import _operator
+from ofa.report.words import operator_words
 from search_spaces import get_space
 
 
 def test_layers_are_named_by_what_was_chosen() -> None:
     space = get_space({"name": "vit_nano"}, 10)
-    names = {_operator(describe_operator(operator)) for operator in space.operators().values()}
+    names = {operator_words(describe_operator(operator)) for operator in space.operators().values()}
     expected = {
         "patchembedding 8×8",
         "attention softmax, 4 heads",
@@ -24,5 +24,5 @@ def test_layers_are_named_by_what_was_chosen() -> None:
     assert expected <= names, sorted(names)
     space = get_space({"name": "mobilenet_v3_digits"}, 10)
     (row,) = space.sample(1, np.random.default_rng(0))
-    kinds = {_operator(describe_operator(op)).split(",")[0] for _, op in space.network(space.decode(row)[0])}
+    kinds = {operator_words(describe_operator(op)).split(",")[0] for _, op in space.network(space.decode(row)[0])}
     assert {"mbconv 3×3", "mbconv 5×5"} & kinds

@@ -1,0 +1,99 @@
+// A network as blocks from left to right: how wide each is, what it holds, and what it costs.
+
+const LAYER_WIDTH = 38; // CSS pixels: labels of five characters stay readable
+const BLOCKS = 150;
+const BARS = 84;
+const GAP = 30;
+
+const kernelClass = (operator) => KERNELS[operator.kernel] ?? KERNELS.other;
+
+// The costs worth a row: those that the layers of this network differ in, latencies first.
+const rowsOf = (data) => [...data.costs.keys()].sort((a, b) => (data.costs[b].metric === "latency") - (data.costs[a].metric === "latency"));
+
+const layerTip = (data, { slot, operator }) => [
+  slot,
+  operator.text,
+  operator.in === undefined ? null : `channels ${operator.in} → ${operator.out}, map ${operator.side} → ${operator.output_side}`,
+  ...data.costs.map((cost, index) => `${costTitle(cost)} ${quantity(operator.costs[index], cost.unit)}`),
+].filter((line) => line !== null).join("\n");
+
+const layersFigure = (data, network) => (palette) => {
+  const layers = layersOf(data, network);
+  const rows = rowsOf(data);
+  const plotHeight = BLOCKS + rows.length * (BARS + GAP);
+  const height = plotHeight + 150;
+  const [xs, tips] = [layers.map((_, index) => index), layers.map((layer) => lines(layerTip(data, layer)))];
+  const classes = layers.map(({ operator }) => kernelClass(operator));
+  const fill = (kind) => (kind.colour === null ? palette.dot : palette.series[kind.colour]);
+  const marker = { color: classes.map(fill), pattern: { shape: classes.map((kind) => kind.pattern), fgcolor: palette.page, fgopacity: 0.45, size: 6 }, line: { width: 0 } };
+  const bars = (y, yaxis, more = {}) => ({ type: "bar", x: xs, y, yaxis, marker, width: 0.86, hoverinfo: "text", hovertext: tips, textposition: "none", showlegend: false, ...more });
+  const blocks = layers.map(({ operator }) => operator.out ?? 0);
+  const traces = [bars(blocks, "y", { text: layers.map(({ operator }) => plain(operator.label)), textposition: "none" })];
+  const layout = frame(palette, {
+    height, bargap: 0.1, margin: { l: 56, r: 14, t: 34, b: 96 }, showlegend: true,
+    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", yref: "container", font: { size: 12 } },
+    xaxis: axis(palette, "", {
+      tickvals: xs, ticktext: layers.map(({ slot }) => plain(slot)), tickangle: -50, range: [-0.6, layers.length - 0.4], showgrid: false, fixedrange: true,
+      anchor: rows.length ? `y${rows.length + 1}` : "y", nticks: undefined, automargin: false, tickfont: { size: 11 },
+    }),
+    yaxis: axis(palette, "", { domain: [1 - BLOCKS / plotHeight, 1], range: [0, 1.3 * Math.max(...blocks)], nticks: 4, fixedrange: true, automargin: false }),
+    annotations: [{ ...rowTitle(palette, "output channels, with kernel and expansion"), y: 1 }],
+    shapes: [],
+  });
+  layout.legend = { orientation: "h", x: 0, xanchor: "left", y: 1, yanchor: "bottom", font: { size: 12 } };
+  layout.margin.t = 62;
+  layers.forEach(({ operator }, index) => {
+    if (!operator.label) return;
+    layout.annotations.push({ x: index, y: blocks[index], yanchor: "bottom", showarrow: false, text: plain(operator.label).replaceAll(" ", "<br>"), font: { size: 11, color: palette.ink } });
+  });
+  rows.forEach((cost, row) => {
+    const top = 1 - (BLOCKS + row * (BARS + GAP) + GAP) / plotHeight;
+    const values = layers.map(({ operator }) => operator.costs[cost]);
+    const unit = unitFor(data.costs[cost].unit, Math.max(...values));
+    traces.push(bars(values.map((value) => value / unit.factor), `y${row + 2}`));
+    layout[`yaxis${row + 2}`] = axis(palette, "", { domain: [Math.max(top - BARS / plotHeight, 0), top], nticks: 3, rangemode: "tozero", fixedrange: true, automargin: false });
+    const whole = data.costs[cost].reduce === "sum" ? "sum" : "largest";
+    layout.annotations.push({ ...rowTitle(palette, `${costTitle(data.costs[cost])}${unit.name ? `, ${unit.name}` : ""} (the network's is the ${whole})`), y: top });
+  });
+  for (const kind of new Set(classes)) {
+    traces.push({ type: "bar", x: [null], y: [null], name: kind.title, marker: { color: fill(kind), pattern: { shape: kind.pattern, fgcolor: palette.page, fgopacity: 0.45, size: 6 } } });
+  }
+  layout.shapes = resolutionBands(layers, palette);
+  for (const band of layout.shapes) {
+    layout.annotations.push({ x: (band.x0 + band.x1) / 2, y: 0, yref: "paper", yanchor: "bottom", yshift: plotHeight - 18, showarrow: false, text: band.name, font: { size: 11, color: palette.soft } });
+  }
+  return { traces, layout, width: 70 + LAYER_WIDTH * layers.length };
+};
+
+const rowTitle = (palette, text) => ({
+  xref: "paper", x: 0, xanchor: "left", yref: "paper", yanchor: "bottom", showarrow: false, text: plain(text), font: { size: 12, color: palette.soft },
+});
+
+// A band behind the layers whose output maps have one size, every other one shaded.
+const resolutionBands = (layers, palette) => {
+  const bands = [];
+  layers.forEach(({ operator }, index) => {
+    const side = operator.output_side;
+    if (side === undefined) return;
+    const last = bands.at(-1);
+    if (last?.side === side) last.end = index;
+    else bands.push({ side, start: index, end: index });
+  });
+  return bands.map(({ side, start, end }, number) => ({
+    type: "rect", layer: "below", x0: start - 0.5, x1: end + 0.5, y0: 0, y1: 1, yref: "paper", line: { width: 0 },
+    fillcolor: number % 2 ? "rgba(0,0,0,0)" : palette.panel, name: `${side}×${side}`,
+  }));
+};
+
+// The same as a table, for those who do not see the bars.
+const layersTable = (data, network) => {
+  const rows = rowsOf(data);
+  const head = ["layer", "operator", "channels", "map", ...rows.map((cost) => costTitle(data.costs[cost]))];
+  const body = layersOf(data, network).map(({ slot, operator }) => make("tr", {},
+    make("td", {}, slot), make("td", { class: "text" }, operator.text),
+    make("td", {}, operator.in === undefined ? "" : `${operator.in} → ${operator.out}`),
+    make("td", {}, operator.side === undefined ? "" : `${operator.side} → ${operator.output_side}`),
+    ...rows.map((cost) => make("td", {}, quantity(operator.costs[cost], data.costs[cost].unit)))));
+  const heading = make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, name)));
+  return make("table", {}, make("thead", {}, heading), make("tbody", {}, ...body));
+};
