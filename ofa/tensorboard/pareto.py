@@ -81,12 +81,11 @@ def draw_tradeoff(records: Records, cost: CostTable, name: str, winners: Sequenc
         if (point := _winner(budget, name)) is not None:
             colour, shape = _WINNERS[index % len(_WINNERS)]
             series.append(Series(budget["name"], [point], colour, shape, 8.0))
-    below = f", {hidden} below the picture" if hidden else ""
+    below = f" ({hidden} lie below)" if hidden else ""
     unit = f" ({cost.unit})" if cost.unit else ""
     return draw_scatter(
-        title=f"Accuracy against {name}: {len(records)} networks evaluated{below}",
+        title=f"selection accuracy (%) of {len(records)} networks{below}",
         x_label=f"{name}{unit}",
-        y_label="selection accuracy (%)",
         series=series,
     )
 

@@ -20,11 +20,12 @@ Point = tuple[float, float]
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY, INK, PALE = "#9A9A9A", "#222222", "#E4E4E4"
-SIZE = (820, 520)
+#: TensorBoard shows pictures about 340 pixels wide until they are clicked: letters must be large
+SIZE = (600, 420)
 
 #: drawn so many times as large, and scaled down: Pillow's shapes have hard edges
 _FINE = 2
-_LEFT, _RIGHT, _TOP, _BOTTOM = 78, 18, 64, 52
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 66, 52
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Span:
         return [(index * step, decimals) for index in range(first, last + 1)]
 
 
-def draw_scatter(*, title: str, x_label: str, y_label: str, series: Sequence[Series]) -> bytes:
-    """A PNG of `SIZE`. Later series lie on top; those without points are left out."""
+def draw_scatter(*, title: str, x_label: str, series: Sequence[Series]) -> bytes:
+    """A PNG of `SIZE`; the title says what goes up. Later series lie on top; those without points are left out."""
     from PIL import Image, ImageDraw
 
     series = [one for one in series if one.points]
@@ -70,7 +71,7 @@ def draw_scatter(*, title: str, x_label: str, y_label: str, series: Sequence[Ser
     y = _span(ys, SIZE[1] - _BOTTOM, _TOP)
     picture = Image.new("RGB", (SIZE[0] * _FINE, SIZE[1] * _FINE), "white")
     draw = ImageDraw.Draw(picture)
-    _frame(draw, x, y, title, x_label, y_label)
+    _frame(draw, x, y, title, x_label)
     for one in series:
         places = [(x(value) * _FINE, y(accuracy) * _FINE) for value, accuracy in one.points]
         _draw_series(draw, one, places)
@@ -86,37 +87,40 @@ def _span(values: Sequence[float], start: float, end: float) -> Span:
     return Span(low - room, high + room, start, end)
 
 
-def _frame(draw: ImageDraw, x: Span, y: Span, title: str, x_label: str, y_label: str) -> None:
-    for value, decimals in x.ticks(7):
+def _frame(draw: ImageDraw, x: Span, y: Span, title: str, x_label: str) -> None:
+    for value, decimals in x.ticks(4):
         _line(draw, (x(value), _TOP), (x(value), SIZE[1] - _BOTTOM), PALE)
-        _text(draw, (x(value), SIZE[1] - _BOTTOM + 12), f"{value:,.{decimals}f}", anchor="mm", size=12)
-    for value, decimals in y.ticks(6):
+        _text(draw, (x(value), SIZE[1] - _BOTTOM + 12), _number(value, decimals), anchor="mm", size=15)
+    for value, decimals in y.ticks(5):
         _line(draw, (_LEFT, y(value)), (SIZE[0] - _RIGHT, y(value)), PALE)
-        _text(draw, (_LEFT - 8, y(value)), f"{value:,.{decimals}f}", anchor="rm", size=12)
+        _text(draw, (_LEFT - 8, y(value)), _number(value, decimals), anchor="rm", size=15)
     _line(draw, (_LEFT, SIZE[1] - _BOTTOM), (SIZE[0] - _RIGHT, SIZE[1] - _BOTTOM), INK)
     _line(draw, (_LEFT, _TOP), (_LEFT, SIZE[1] - _BOTTOM), INK)
-    _text(draw, (_LEFT, 16), title, anchor="lm", size=16)
-    _text(draw, (SIZE[0] - _RIGHT, SIZE[1] - 16), x_label, anchor="rm", size=13)
-    _text(draw, (8, _TOP - 12), y_label, anchor="lm", size=13)
+    _text(draw, (8, 18), title, anchor="lm", size=17)
+    _text(draw, (SIZE[0] - _RIGHT, SIZE[1] - 15), x_label, anchor="rm", size=16)
+
+
+def _number(value: float, decimals: int) -> str:
+    """`0.05`, `12,000`, `35M`."""
+    for factor, letter in ((1e9, "G"), (1e6, "M")):
+        if abs(value) >= factor:
+            return f"{value / factor:g}{letter}"
+    return f"{value:,.{decimals}f}"
 
 
 def _legend(draw: ImageDraw, series: Sequence[Series]) -> None:
-    """In a row above the plot, from the right; the last that do not fit beside the y axis' name are left out."""
+    """In a row between title and plot; what does not fit is left out."""
     from PIL import ImageFont
 
-    font = ImageFont.load_default(13)
-    widths = [font.getlength(one.label) + 34 for one in series]
-    room, place = SIZE[0] - _RIGHT - 2.2 * _LEFT, float(SIZE[0] - _RIGHT)
-    while sum(widths) > room:
-        widths.pop()
-    for one, width in reversed(list(zip(series, widths, strict=False))):
-        place -= width - 34
-        _text(draw, (place, _TOP - 12), one.label, anchor="lm", size=13)
-        place -= 14
-        middle = (place * _FINE, (_TOP - 12) * _FINE)
-        ends = [(middle[0] - 8 * _FINE, middle[1]), (middle[0] + 8 * _FINE, middle[1])]
-        _draw_series(draw, one, ends if one.shape == "steps" else [middle])
-        place -= 20
+    font, place, middle = ImageFont.load_default(15), 20.0, _TOP - 20
+    for one in series:
+        width = font.getlength(one.label)
+        if place + width > SIZE[0]:
+            return
+        mark = [((place + x) * _FINE, middle * _FINE) for x in ((-9, 9) if one.shape == "steps" else (0,))]
+        _draw_series(draw, one, mark)
+        _text(draw, (place + 13, middle), one.label, anchor="lm", size=15)
+        place += width + 38
 
 
 def _draw_series(draw: ImageDraw, series: Series, places: Sequence[Point]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ofa.report import text
 from ofa.report.compare.charts import curves_figure, front_figure, front_table
+from ofa.report.compare.words import total_macs
 from ofa.report.marks import swatch
 from ofa.report.markup import Markup, tag
 from ofa.report.page import document
@@ -94,7 +95,7 @@ def _networks(space: Facts) -> str:
 def _cost(training: Facts) -> Cell:
     if training["macs"] is None:
         return None, None
-    return text.count(training["macs"], "macs"), f"{_hours(training['hours'])}, {training['steps']:,} steps"
+    return total_macs(training["macs"]), f"{_hours(training['hours'])}, {training['steps']:,} steps"
 
 
 def _table_errors(run: Facts) -> list[Markup] | str:
@@ -133,7 +134,8 @@ def _budgets(comparison: Facts, labels: list[str]) -> Markup:
 
 def _budget_cell(network: Facts | None, limits: Facts, known: bool) -> Markup:
     if network is None:
-        return tag("td", "no tested network keeps it" if known else "cost not known", class_="note")
+        keeps = "no tested network keeps it" if limits else "none tested yet"
+        return tag("td", keeps if known else "cost not known", class_="note")
     costs = ", ".join(
         text.cost(network["costs"][name], name.partition("@")[0])
         + (" measured" if name in network["measured"] else " predicted")

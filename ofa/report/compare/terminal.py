@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ofa.report import text
+from ofa.report.compare.words import total_macs
 
 
 def print_comparison(comparison: dict[str, Any], *, console: Console | None = None) -> None:
@@ -29,7 +30,7 @@ def _runs(runs: list[dict[str, Any]]) -> Table:
         cost, largest, best, predictor = run["training"], run["largest"], run["best"], run["predictor"]
         table.add_row(
             escape(run["label"]),
-            text.count(cost["macs"], "macs"),
+            total_macs(cost["macs"]),
             text.share(largest and largest["value"]),
             text.share(best and best["test"]),
             "–" if predictor is None else f"{predictor['tau']['value']:.2f}",

@@ -138,7 +138,7 @@ def test_winners_are_drawn_where_they_were_measured(space: SearchSpace) -> None:
 @pytest.mark.parametrize("points", [[(1.0, 2.0)], [(0.0, 0.0)], [(1e-9, 5.0), (1e9, 5.0)], []])
 def test_any_points_can_be_drawn(points: list[tuple[float, float]]) -> None:
     many = [Series(f"a budget with a long name, number {i}", points, BLUE, "cross") for i in range(12)]
-    png = draw_scatter(title="t", x_label="x", y_label="y", series=[*many, Series("s", points, BLUE, "steps")])
+    png = draw_scatter(title="t", x_label="x", series=[*many, Series("s", points, BLUE, "steps")])
     assert Image.open(io.BytesIO(png)).size == SIZE
     assert (pixels(png, BLUE) > 0) == bool(points)
 

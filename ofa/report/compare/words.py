@@ -1,0 +1,12 @@
+"""How numbers of a comparison read that no other page has."""
+
+from __future__ import annotations
+
+from ofa.report import text
+
+
+def total_macs(macs: float | None) -> str:
+    """What a whole training computed: `460 GMACs`, `11.37 TMACs`; a dash for what is not known."""
+    if macs is None or macs < 1e12:
+        return text.count(macs, "macs")
+    return f"{macs / 1e12:.4g} TMACs"
