@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NAME = "events.out.tfevents"
 
 
-def write_events(path: Path, summaries: Iterable[Summary], *, step: int = 0) -> None:
-    """Put an event file with `summaries`, all of one step, in the place of `path`.
+def write_events(path: Path, summaries: Iterable[Summary], *, step: int = 0, now: float | None = None) -> None:
+    """Put an event file with `summaries`, all of one step, in the place of `path`. `now`: seconds since 1970.
 
     Whole or not at all, but not forced to the disk: hundreds of these are made at once, from what is stored already.
     Raises `UserError` where it cannot be written.
@@ -27,18 +27,18 @@ def write_events(path: Path, summaries: Iterable[Summary], *, step: int = 0) -> 
     temporary = path.with_name(f".{os.getpid()}.tmp")  # without NAME: not read while it is made
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(event_file(summaries, step=step))
+        temporary.write_bytes(event_file(summaries, step=step, now=time.time() if now is None else now))
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror or error}", file=path) from error
 
 
-def event_file(summaries: Iterable[Summary], *, step: int = 0) -> bytes:
+def event_file(summaries: Iterable[Summary], *, step: int, now: float) -> bytes:
     """The content of an event file: TFRecords of `Event` messages, the first of which tells the version."""
     from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
     from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
-    buffer, now = io.BytesIO(), time.time()
+    buffer = io.BytesIO()
     writer = RecordWriter(buffer)
     writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
     for summary in summaries:

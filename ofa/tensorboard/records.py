@@ -46,12 +46,13 @@ def write_records(
     new = shown.take(np.array([i for i, key in enumerate(shown.keys) if key not in there], dtype=np.int64))
     if not len(shown):
         return 0
-    write_events(folder / f"{NAME}.experiment", [_experiment(space, shown.population, costs)])
+    # without a time: equal records make equal files
+    write_events(folder / f"{NAME}.experiment", [_experiment(space, shown.population, costs)], now=0.0)
     genes = gene_values(space, new.population)
     outcomes = {_ACCURACY: new.accuracies, **{name: table.evaluate(new.population) for name, table in costs.items()}}
     for i, key in enumerate(new.keys):
         measured = scalars({_tag(name): float(values[i]) for name, values in outcomes.items()})
-        write_events(folder / key / _FILE, [_session(key, genes[i]), measured])
+        write_events(folder / key / _FILE, [_session(key, genes[i]), measured], now=0.0)
     return len(shown)
 
 
@@ -90,7 +91,7 @@ def _tag(outcome: str) -> str:
 def _session(key: str, genes: Mapping[str, float | str]) -> Any:
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # type: ignore[import-untyped]
 
-    return hparams_pb(dict(genes), trial_id=key)
+    return hparams_pb(dict(genes), trial_id=key, start_time_secs=0.0)
 
 
 def _experiment(space: SearchSpace, population: Population, costs: Mapping[str, CostTable]) -> Any:
@@ -104,4 +105,4 @@ def _experiment(space: SearchSpace, population: Population, costs: Mapping[str, 
     ]
     metrics = [Metric(_tag(_ACCURACY), display_name=_ACCURACY)]
     metrics += [Metric(_tag(name), display_name=f"{name} ({table.unit or 'number'})") for name, table in costs.items()]
-    return hparams_config_pb(genes, metrics)
+    return hparams_config_pb(genes, metrics, time_created_secs=0.0)

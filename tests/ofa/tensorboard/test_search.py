@@ -18,6 +18,7 @@ from ofa.tensorboard.scatter import BLUE, SIZE, VERMILION, Series, draw_scatter
 from ofa.tensorboard.show import show_round, show_search
 from predictors.record_file import Records, load_records
 from search_spaces import SearchSpace, get_space
+from search_spaces.common.files import read_lines
 from tests.ofa.search.test_loop import SPACE, config
 from tests.ofa.search.test_loop import run as run
 
@@ -74,6 +75,21 @@ def test_a_search_is_shown_as_it_goes_and_once_it_is_done(run: Path, space: Sear
     again = read(run / pareto.FOLDER)
     assert [event.step for event in again.Images("pareto/macs")] == steps, "the same search again adds nothing"
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.record")} == before
+
+
+def test_a_run_shows_what_it_limits_and_all_it_evaluated(finished: Path) -> None:
+    evaluated = {line["key"] for line in read_lines(finished / "records.jsonl", "records")}
+    assert {path.name for path in (finished / records.FOLDER).iterdir() if path.is_dir()} == evaluated
+    shown = read(finished / pareto.FOLDER)
+    assert set(shown.Tags()["images"]) == {f"pareto/{cost}" for cost in ("macs", "latency@here", "peak_memory")}
+    assert [event.step for event in shown.Images("pareto/macs")] == [len(evaluated)]
+
+
+def test_equal_records_make_equal_files(space: SearchSpace, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write_records(tmp_path / folder, space, some_records(space, 3), {"macs": space.cost("macs")}, most=3)
+    files = [sorted(path for path in (tmp_path / folder).rglob("*") if path.is_file()) for folder in ("a", "b")]
+    assert len(files[0]) == 4 and [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
 
 
 def test_a_record_is_its_genes_and_what_came_of_them(space: SearchSpace, tmp_path: Path) -> None:

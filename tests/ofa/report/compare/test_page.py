@@ -28,7 +28,7 @@ def shown(page: Any) -> dict[str, Any]:
     return {name: {visible for other, visible in traces if other == name} for name, _ in traces}
 
 
-def test_a_run_can_be_hidden_and_a_network_asked(visits: Visits, page_file: Path) -> None:
+def test_runs_are_hidden_networks_asked_and_curves_turned(visits: Visits, page_file: Path) -> None:
     page = visits.open(page_file)
     page.wait_for_selector(f"html[data-compared=complete] {FRONT} .legendtoggle")
     before = shown(page)
@@ -41,18 +41,13 @@ def test_a_run_can_be_hidden_and_a_network_asked(visits: Visits, page_file: Path
     assert "selection accuracy" in tip and " ms " in tip
     assert "<b>&amp;</b>" in tip, "the name as it was written"
 
-
-def test_curves_are_drawn_against_what_is_chosen(visits: Visits, page_file: Path) -> None:
-    page = visits.open(page_file)
-    page.wait_for_selector("html[data-compared=complete]")
-    plot = "document.querySelector('#curves-loss')"
-    assert page.evaluate(f"{plot}.data.length") == 0, "no log of these tells MACs"
+    loss = "document.querySelector('#curves-loss')"
+    assert page.evaluate(f"{loss}.data.length") == 0, "no log of these tells MACs"
     page.get_by_text("by step").click()
-    assert page.evaluate(f"{plot}.data.map((t) => t.x.at(-1))") == [300, 300]
-    dashes = page.evaluate(f"{plot}.data.map((t) => t.line.dash)")
-    assert len(set(dashes)) == 2, "not by colour alone"
+    assert page.evaluate(f"{loss}.data.map((t) => t.x.at(-1))") == [300, 300]
+    assert len(set(page.evaluate(f"{loss}.data.map((t) => t.line.dash)"))) == 2, "not told apart by colour alone"
     page.locator("#training .pair > div").nth(1).get_by_text("smallest").click()
-    assert page.evaluate(f"{plot}.layout.yaxis.title.text") == "training loss, smallest"
+    assert page.evaluate(f"{loss}.layout.yaxis.title.text") == "training loss, smallest"
 
 
 def test_it_fits_a_phone_and_reads_without_a_script(visits: Visits, page_file: Path) -> None:
