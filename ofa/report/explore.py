@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ofa.report.marks import dot, line, swatch
 from ofa.report.markup import Markup, tag
 from ofa.report.plots import Axis, place, progress
 
@@ -19,7 +20,7 @@ def tradeoff_section(data: Facts) -> Markup | None:
     """A tab and a chart for every cost; the first is one that budgets limit."""
     if not data or not data["networks"]["keys"]:
         return None
-    costs = _in_order(data)
+    costs = data["costs"]
     tabs = [
         tag(
             "button",
@@ -89,7 +90,7 @@ def history_section(data: Facts) -> Markup | None:
     if len(found) < 2:
         return None
     chart = progress(
-        name="history",
+        name="tried",
         title="Selection accuracy by evaluation",
         axis=Axis("selection accuracy", "percent"),
         points=found,
@@ -110,6 +111,7 @@ def _panel(data: Facts, cost: Facts, number: int) -> Markup:
     return tag(
         "div",
         place(name=f"front-{number}", label=words, instead=words),
+        tag("ul", _legend(data, cost, num), class_="legend"),
         role="tabpanel",
         id=f"panel-{number}",
         aria_labelledby=f"tab-{number}",
@@ -119,10 +121,14 @@ def _panel(data: Facts, cost: Facts, number: int) -> Markup:
     )
 
 
-def _in_order(data: Facts) -> list[Facts]:
-    """Costs that budgets limit first, then those of devices, then the others."""
-    limited = {name for winner in data["winners"] for name in winner["limits"]}
-    return sorted(data["costs"], key=lambda cost: (cost["name"] not in limited, cost["device"] is None))
+def _legend(data: Facts, cost: Facts, num: int) -> list[Markup]:
+    front = data["fronts"].get(cost["name"], [])
+    words = "front by the predictor" + (", with its interval" if front and "lower" in front[0] else "")
+    return [
+        tag("li", dot(), f"{num} evaluated networks"),
+        *([tag("li", line(), words)] if front else []),
+        *(tag("li", swatch(index), f"winner {winner['name']}") for index, winner in enumerate(data["winners"])),
+    ]
 
 
 def _title(cost: Facts) -> str:

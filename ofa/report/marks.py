@@ -18,4 +18,18 @@ _SHAPES = (
 def swatch(index: int) -> Markup:
     """The marker of winner number `index`."""
     shape = tag("path", d=_SHAPES[index % len(_SHAPES)], class_=f"winner colour-{index % len(_SHAPES)}")
+    return _sample(shape)
+
+
+def dot() -> Markup:
+    """The marker of an evaluated network."""
+    return _sample(tag("circle", cx=0, cy=0, r=6, class_="dot"))
+
+
+def line() -> Markup:
+    """A piece of the predicted front."""
+    return _sample(tag("path", d="M-11 0H11", class_="front"))
+
+
+def _sample(shape: Markup) -> Markup:
     return tag("svg", shape, viewBox="-11 -11 22 22", class_="swatch", aria_hidden="true")

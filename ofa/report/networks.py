@@ -47,7 +47,7 @@ def _diagram(winners: list[str]) -> Markup:
             tag("datalist", id="keys"),
             class_="key-field",
         ),
-        tag("pre", class_="chosen", aria_live="polite"),
+        tag("p", class_="chosen note", aria_live="polite"),
         place(name="layer-diagram", label="Diagram of the chosen network; the table below it holds the same numbers."),
         tag("details", tag("summary", "These layers as a table"), tag("div", class_="table scroll")),
         id="layers",

@@ -91,11 +91,16 @@ def _tables(found: Sources) -> dict[str, Table]:
 
 
 def _costs(found: Sources, space: SearchSpace, tables: Mapping[str, Table]) -> dict[str, CostTable]:
-    """As the run's search has them: memory and flash in its number format."""
+    """As the run's search has them, memory and flash in its number format: first those that budgets limit, then those
+    of devices, then the others.
+    """
     settings = found.config.get("search")
     settings = settings if isinstance(settings, dict) else {}
     dtype, plan = settings.get("dtype", "float32"), settings.get("memory_plan", "naive")
-    return all_costs(space, tables, dtype=str(dtype), plan=str(plan))
+    costs = all_costs(space, tables, dtype=str(dtype), plan=str(plan))
+    budgets = [] if found.search is None else found.search["budgets"]
+    limited = {name for budget in budgets for name in budget["limits"]}
+    return dict(sorted(costs.items(), key=lambda item: (item[0] not in limited, "@" not in item[0])))
 
 
 def _cost(name: str, cost: CostTable, tables: Mapping[str, Table]) -> Facts:

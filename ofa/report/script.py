@@ -10,8 +10,9 @@ from pathlib import Path
 from ofa.report.markup import Markup
 from search_spaces.common.errors import UserError
 
-#: later files use what earlier ones define; the first three touch neither page nor Plotly
-PARTS = ("text", "networks", "pick", "theme", "plots", "charts", "front", "layers", "budgets", "page")
+#: later files use what earlier ones define; those of `PURE` touch neither page nor Plotly
+PURE = ("text", "networks", "pick")
+PARTS = (*PURE, "theme", "plots", "charts", "front", "layers", "budgets", "page")
 
 
 def style() -> Markup:

@@ -64,6 +64,7 @@ def _operator(operator: Any, values: npt.NDArray[np.float64]) -> dict[str, Any]:
     facts = describe_operator(operator)
     return {
         "key": facts["operator"],
+        "kind": facts["kind"],
         "text": operator_words(facts),
         "label": operator_label(facts),
         "kernel": facts["options"].get("kernel_size"),

@@ -120,6 +120,7 @@ const copyText = async (code, button) => {
 // Why there is no pick, and what would have to give.
 const refusedWords = (data, totals, scores, limits) => {
   const found = blame(totals, scores, limits);
+  const impossible = data.costs.some((cost, index) => !keeps(cost.space[0], limits[index]));
   const reasons = found.costs.map(({ cost, least }) => {
     const facts = data.costs[cost];
     const asked = `${costTitle(facts)} at most ${quantity(limits[cost], facts.unit)}`;
@@ -134,6 +135,6 @@ const refusedWords = (data, totals, scores, limits) => {
   return [
     make("p", { class: "breaks" }, none),
     make("ul", {}, ...reasons.map((reason) => make("li", {}, reason))),
-    ...commandWords(data, limits),
+    ...(impossible ? [] : commandWords(data, limits)),
   ];
 };

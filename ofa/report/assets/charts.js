@@ -7,11 +7,12 @@ const padded = ([low, high], room = 0.05) => {
 };
 
 const CHARTS = {
-  // Both axes alike; the corridor is the relative error `band`. Bars are the predicted intervals.
+  // Both axes alike, but for intervals that reach beyond; the corridor is the relative error `band`. Bars are the predicted intervals.
   agreement(facts, palette) {
     const { factor, ticksuffix } = format(facts.axis);
     const points = facts.points.map(([x, y, tip, lower, upper]) => [x * factor, y * factor, tip, (lower ?? y) * factor, (upper ?? y) * factor]);
     const [low, high] = padded(extent(points.flatMap(([x, y]) => [x, y])));
+    const intervals = padded(extent(points.flatMap(([x, y, , lower, upper]) => [x, y, lower, upper])));
     const traces = [];
     if (facts.band !== null) {
       const [less, more] = [1 - facts.band, 1 + facts.band];
@@ -32,7 +33,7 @@ const CHARTS = {
     const layout = frame(palette, {
       height: 340,
       xaxis: axis(palette, `measured ${facts.axis.title}`, { range: [low, high], ticksuffix }),
-      yaxis: axis(palette, `predicted ${facts.axis.title}`, { range: [low, high], ticksuffix }),
+      yaxis: axis(palette, `predicted ${facts.axis.title}`, { range: intervals, ticksuffix }),
     });
     return { traces, layout };
   },

@@ -68,9 +68,10 @@ const frontFigure = (data, totals, cost, state) => (palette) => {
   const [left, right] = padded(extent(xs.filter(Number.isFinite).map(x)));
   const [low, high] = padded(extent(ys.map((y) => 100 * y)));
   const layout = frame(palette, {
-    height: 460, showlegend: true, dragmode: window.matchMedia("(pointer: fine)").matches ? "zoom" : false,
+    // margins that are known save Plotly a second drawing; the legend is the page's own
+    height: 430, margin: { l: 70, r: 14, t: 10, b: 46, autoexpand: false }, dragmode: window.matchMedia("(pointer: fine)").matches ? "zoom" : false,
     xaxis: axis(palette, `${costTitle(facts)}${unit.name ? ` (${unit.name})` : ""}`, { range: [Math.max(left, 0), right] }),
-    yaxis: axis(palette, "accuracy, selection split", { range: [Math.max(low, 0), Math.min(high, 100)], ticksuffix: " %" }),
+    yaxis: axis(palette, "accuracy, selection split", { range: [Math.max(low, 0), high + 0.12 * (high - low)], ticksuffix: " %" }),
     ...frontMarks(data, totals, cost, state, palette),
   });
   return { traces, layout };

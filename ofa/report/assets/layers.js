@@ -4,11 +4,12 @@ const LAYER_WIDTH = 38; // CSS pixels: labels of five characters stay readable
 const BLOCKS = 150;
 const BARS = 84;
 const GAP = 30;
+const [TOP, BOTTOM] = [56, 96];
 
-const kernelClass = (operator) => KERNELS[operator.kernel] ?? KERNELS.other;
+const kindOf = (operator) => BLOCK_KINDS[operator.kernel] ?? BLOCK_KINDS[operator.kind] ?? BLOCK_KINDS.other;
 
-// The costs worth a row: those that the layers of this network differ in, latencies first.
-const rowsOf = (data) => [...data.costs.keys()].sort((a, b) => (data.costs[b].metric === "latency") - (data.costs[a].metric === "latency"));
+// A row for every cost, those of devices first.
+const rowsOf = (data) => [...data.costs.keys()].sort((a, b) => (data.costs[b].device !== null) - (data.costs[a].device !== null));
 
 const layerTip = (data, { slot, operator }) => [
   slot,
@@ -21,27 +22,32 @@ const layersFigure = (data, network) => (palette) => {
   const layers = layersOf(data, network);
   const rows = rowsOf(data);
   const plotHeight = BLOCKS + rows.length * (BARS + GAP);
-  const height = plotHeight + 150;
-  const [xs, tips] = [layers.map((_, index) => index), layers.map((layer) => lines(layerTip(data, layer)))];
-  const classes = layers.map(({ operator }) => kernelClass(operator));
-  const fill = (kind) => (kind.colour === null ? palette.dot : palette.series[kind.colour]);
-  const marker = { color: classes.map(fill), pattern: { shape: classes.map((kind) => kind.pattern), fgcolor: palette.page, fgopacity: 0.45, size: 6 }, line: { width: 0 } };
-  const bars = (y, yaxis, more = {}) => ({ type: "bar", x: xs, y, yaxis, marker, width: 0.86, hoverinfo: "text", hovertext: tips, textposition: "none", showlegend: false, ...more });
+  const height = plotHeight + TOP + BOTTOM;
+  const tips = layers.map((layer) => lines(layerTip(data, layer)));
+  const kinds = [...new Set(layers.map(({ operator }) => kindOf(operator)))];
+  // a trace for every kind of block: Plotly hatches whole traces
+  const bars = (values, yaxis, showlegend) => kinds.map((kind) => {
+    const own = [...layers.keys()].filter((index) => kindOf(layers[index].operator) === kind);
+    const colour = kind.colour === null ? palette.dot : palette.series[kind.colour];
+    return {
+      type: "bar", x: own, y: own.map((index) => values[index]), yaxis, width: 0.86, hoverinfo: "text", hovertext: own.map((index) => tips[index]),
+      name: kind.title, legendgroup: kind.title, showlegend,
+      marker: { color: colour, line: { width: 0 }, pattern: { shape: kind.pattern, bgcolor: colour, fgcolor: palette.page, fgopacity: 0.7, size: 7, solidity: 0.3 } },
+    };
+  });
   const blocks = layers.map(({ operator }) => operator.out ?? 0);
-  const traces = [bars(blocks, "y", { text: layers.map(({ operator }) => plain(operator.label)), textposition: "none" })];
+  const traces = bars(blocks, "y", true);
   const layout = frame(palette, {
-    height, bargap: 0.1, margin: { l: 56, r: 14, t: 34, b: 96 }, showlegend: true,
-    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", yref: "container", font: { size: 12 } },
+    height, barmode: "overlay", margin: { l: 56, r: 14, t: TOP, b: BOTTOM }, showlegend: true,
+    legend: { orientation: "h", x: 0, xanchor: "left", y: 1 + 22 / plotHeight, yanchor: "bottom", font: { size: 12 } },
     xaxis: axis(palette, "", {
-      tickvals: xs, ticktext: layers.map(({ slot }) => plain(slot)), tickangle: -50, range: [-0.6, layers.length - 0.4], showgrid: false, fixedrange: true,
-      anchor: rows.length ? `y${rows.length + 1}` : "y", nticks: undefined, automargin: false, tickfont: { size: 11 },
+      tickvals: [...layers.keys()], ticktext: layers.map(({ slot }) => plain(slot)), tickangle: -50, range: [-0.6, layers.length - 0.4], showgrid: false, fixedrange: true,
+      anchor: rows.length ? `y${rows.length + 1}` : "y", nticks: undefined, tickfont: { size: 11 },
     }),
-    yaxis: axis(palette, "", { domain: [1 - BLOCKS / plotHeight, 1], range: [0, 1.3 * Math.max(...blocks)], nticks: 4, fixedrange: true, automargin: false }),
-    annotations: [{ ...rowTitle(palette, "output channels, with kernel and expansion"), y: 1 }],
+    yaxis: axis(palette, "", { domain: [1 - BLOCKS / plotHeight, 1], range: [0, 1.3 * Math.max(...blocks)], nticks: 4, fixedrange: true }),
+    annotations: [{ ...rowTitle(palette, "output channels, with kernel and expansion (e)"), y: 1 }],
     shapes: [],
   });
-  layout.legend = { orientation: "h", x: 0, xanchor: "left", y: 1, yanchor: "bottom", font: { size: 12 } };
-  layout.margin.t = 62;
   layers.forEach(({ operator }, index) => {
     if (!operator.label) return;
     layout.annotations.push({ x: index, y: blocks[index], yanchor: "bottom", showarrow: false, text: plain(operator.label).replaceAll(" ", "<br>"), font: { size: 11, color: palette.ink } });
@@ -50,14 +56,11 @@ const layersFigure = (data, network) => (palette) => {
     const top = 1 - (BLOCKS + row * (BARS + GAP) + GAP) / plotHeight;
     const values = layers.map(({ operator }) => operator.costs[cost]);
     const unit = unitFor(data.costs[cost].unit, Math.max(...values));
-    traces.push(bars(values.map((value) => value / unit.factor), `y${row + 2}`));
-    layout[`yaxis${row + 2}`] = axis(palette, "", { domain: [Math.max(top - BARS / plotHeight, 0), top], nticks: 3, rangemode: "tozero", fixedrange: true, automargin: false });
+    traces.push(...bars(values.map((value) => value / unit.factor), `y${row + 2}`, false));
+    layout[`yaxis${row + 2}`] = axis(palette, "", { domain: [Math.max(top - BARS / plotHeight, 0), top], nticks: 3, rangemode: "tozero", fixedrange: true });
     const whole = data.costs[cost].reduce === "sum" ? "sum" : "largest";
     layout.annotations.push({ ...rowTitle(palette, `${costTitle(data.costs[cost])}${unit.name ? `, ${unit.name}` : ""} (the network's is the ${whole})`), y: top });
   });
-  for (const kind of new Set(classes)) {
-    traces.push({ type: "bar", x: [null], y: [null], name: kind.title, marker: { color: fill(kind), pattern: { shape: kind.pattern, fgcolor: palette.page, fgopacity: 0.45, size: 6 } } });
-  }
   layout.shapes = resolutionBands(layers, palette);
   for (const band of layout.shapes) {
     layout.annotations.push({ x: (band.x0 + band.x1) / 2, y: 0, yref: "paper", yanchor: "bottom", yshift: plotHeight - 18, showarrow: false, text: band.name, font: { size: 11, color: palette.soft } });

@@ -42,6 +42,7 @@ const explore = (data) => {
     else fronts.mark();
     return state.picked >= 0 ? pickedWords(data, totals, state.picked, limits, basis) : refusedWords(data, totals, scores, limits);
   });
+  fronts.drawAll();
 };
 
 // One chart for every cost, of which the tabs show one. It is drawn when it is first shown.
@@ -53,8 +54,8 @@ const buildFronts = (data, totals, state, choose) => {
   for (const panel of panels) {
     const plot = plotOf(panel);
     onClick(plot, choose);
-    draw(plot, frontFigure(data, totals, costOf(panel), state));
   }
+  const drawAll = () => { for (const panel of panels) draw(plotOf(panel), frontFigure(data, totals, costOf(panel), state)); };
   const show = (wanted) => {
     for (const tab of tabs) {
       const chosen = tab === wanted;
@@ -83,7 +84,7 @@ const buildFronts = (data, totals, state, choose) => {
       if (plot.layout && visible(plot)) Plotly.relayout(plot, frontMarks(data, totals, costOf(panel), state, palette));
     }
   };
-  return { mark };
+  return { mark, drawAll };
 };
 
 const buildLayers = (data, totals, choose) => {
@@ -106,7 +107,7 @@ const buildLayers = (data, totals, choose) => {
     const winner = data.winners.findIndex((one) => one.network === network);
     for (const button of buttons) button.setAttribute("aria-pressed", String(data.winners[Number(button.dataset.winner)].network === network));
     for (const article of document.querySelectorAll("article[data-winner]")) article.hidden = article.dataset.winner !== String(winner);
-    title.textContent = networkTip(data, totals, network, [...data.costs.keys()]);
+    title.textContent = networkTip(data, totals, network, [...data.costs.keys()]).replaceAll("\n", " · ");
     if (document.activeElement !== key) key.value = data.networks.keys[network];
     draw(plot, layersFigure(data, network));
     table.replaceChildren(layersTable(data, network));

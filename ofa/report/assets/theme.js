@@ -2,11 +2,13 @@
 
 const SYMBOLS = ["diamond", "square", "triangle-up", "triangle-down", "cross", "hexagon"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
-// the kernel of a block, by colour and by pattern
-const KERNELS = {
+// what a block is, by colour and by pattern: its kernel, or what part of a transformer
+const BLOCK_KINDS = {
   3: { title: "kernel 3", colour: 4, pattern: "" },
   5: { title: "kernel 5", colour: 0, pattern: "/" },
   7: { title: "kernel 7", colour: 3, pattern: "x" },
+  attention: { title: "attention", colour: 2, pattern: "|" },
+  mlp: { title: "MLP", colour: 1, pattern: "-" },
   other: { title: "other", colour: null, pattern: "." },
 };
 
@@ -30,7 +32,7 @@ const faint = (colour, opacity) => {
 
 const axis = (palette, title, more = {}) => ({
   title: { text: plain(title), standoff: 8, font: { size: 13 } },
-  color: palette.soft, gridcolor: palette.line, linecolor: palette.soft, zeroline: false, automargin: true,
+  color: palette.soft, gridcolor: palette.line, linecolor: palette.soft, zeroline: false,
   nticks: 6, ...more,
 });
 
@@ -40,7 +42,7 @@ const format = (axisFacts) => (axisFacts.format === "percent" ? { factor: 100, t
 const frame = (palette, more = {}) => ({
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
   font: { family: "system-ui, sans-serif", size: 13, color: palette.soft },
-  margin: { l: 56, r: 14, t: 10, b: 46 }, hovermode: "closest", dragmode: false, showlegend: false,
+  margin: { l: 70, r: 14, t: 10, b: 46 }, hovermode: "closest", dragmode: false, showlegend: false,
   hoverlabel: { bgcolor: palette.ink, bordercolor: palette.ink, font: { color: palette.page, size: 13 }, align: "left" },
   legend: { orientation: "h", x: 0, y: -0.2, yanchor: "top", font: { size: 13 } },
   ...more,
