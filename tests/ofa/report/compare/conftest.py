@@ -10,9 +10,7 @@ import pytest
 import yaml
 
 from search_spaces.common.files import read_json, write_json, write_text
-from tests.browser import chromium as chromium
-from tests.browser import visits as visits
-from tests.ofa.report.conftest import SPLITS, WEIGHTS, Run
+from tests.ofa.report.invented import SPLITS, WEIGHTS, Run
 
 #: stand for the second run's weights
 OTHER = "12" * 32

@@ -19,7 +19,7 @@ from tests.ofa.report.compare.conftest import (
     other_test_images,
     replace_everywhere,
 )
-from tests.ofa.report.conftest import NAME, SPLITS, WEIGHTS
+from tests.ofa.report.invented import NAME, SPLITS, WEIGHTS
 
 
 def told(comparison: dict[str, Any], words: str) -> bool:

@@ -12,7 +12,7 @@ from ofa.report.compare.compare import write_comparison
 from search_spaces.common.errors import UserError
 from tests.browser import Visits, until
 from tests.ofa.report.compare.conftest import change_json
-from tests.ofa.report.conftest import NAME
+from tests.ofa.report.invented import NAME
 
 FRONT = "#front-0"
 
