@@ -71,7 +71,7 @@ def _of_chance(runs: Sequence[Run], budgets: Sequence[Mapping[str, Any]]) -> Ite
     if unclear:
         yield (
             f"{unclear} of {len(pairs)} differences in test accuracy are no more than chance would make on so few "
-            "test images: their 95 % intervals hold 0."
+            "test images: their 95 % intervals contain 0."
         )
     if len(runs) > 1:
         yield (

@@ -8,16 +8,14 @@ from typing import Any
 
 from ofa.report import text
 from ofa.report.compare.charts import curves_figure, front_figure, front_table
-from ofa.report.compare.words import total_macs
-from ofa.report.marks import swatch
+from ofa.report.compare.networks import budgets_section, winners_section
+from ofa.report.compare.tables import Cell, cell, interval, section, table
+from ofa.report.compare.words import hours, total_macs
 from ofa.report.markup import Markup, tag
 from ofa.report.page import document
 from ofa.report.script import asset
 
 Facts = dict[str, Any]
-
-#: what a table's cell says, and below it in small letters
-Cell = tuple[str | None, str | None]
 
 #: of the report page's files, what the charts here are made of
 _PARTS = ("text", "theme", "plots")
@@ -33,11 +31,11 @@ def render_comparison(comparison: Facts) -> str:
         tag("p", title, class_="lead"),
         _caveats(comparison["caveats"]),
         _summary(comparison),
-        _budgets(comparison, labels),
+        budgets_section(comparison, labels),
         _fronts(comparison, labels),
         _training(comparison, labels),
         _differences(comparison, labels),
-        _winners(comparison, labels),
+        winners_section(comparison, labels),
         tag("script", _script()),
     )
     return document(f"{title} – compared", body, {})
@@ -59,12 +57,12 @@ def _summary(comparison: Facts) -> Markup:
         ("training", [_of(run["training"], _cost) for run in runs]),
         (
             "largest subnet, test",
-            [_of(run["largest"], lambda one: (text.share(one["value"]), _interval(one))) for run in runs],
+            [_of(run["largest"], lambda one: (text.share(one["value"]), interval(one))) for run in runs],
         ),
         (
             "best network, test",
             [
-                _of(run["best"], lambda one: (text.share(one["test"]), f"{_interval(one)}, “{one['name']}”"))
+                _of(run["best"], lambda one: (text.share(one["test"]), f"{interval(one)}, “{one['name']}”"))
                 for run in runs
             ],
         ),
@@ -74,14 +72,14 @@ def _summary(comparison: Facts) -> Markup:
             [_of(run["predictor"], lambda one: (f"τ {text.estimate(one['tau'])}", one["model"])) for run in runs],
         ),
     ]
-    body = [tag("tr", tag("th", name, scope="row"), [_cell(*cell) for cell in cells]) for name, cells in rows]
+    body = [tag("tr", tag("th", name, scope="row"), [cell(*one) for one in cells]) for name, cells in rows]
     body.append(tag("tr", tag("th", "error of tables", scope="row"), [tag("td", _table_errors(run)) for run in runs]))
     note = (
         "Best is the network most accurate on the selection split; the test split only says how good it is. Accuracies "
         "with their 95 % interval (Wilson). A predictor's grade is Kendall's τ on records it was not fitted on, a "
         "table's error that on whole networks it was not fitted on."
     )
-    return _section("summary", "The runs", note, _table(("", *(run["label"] for run in runs)), body, runs_from=1))
+    return section("summary", "The runs", note, table(("", *(run["label"] for run in runs)), body, runs_from=1))
 
 
 def _of(facts: Facts | None, shown: Callable[[Facts], Cell]) -> Cell:
@@ -95,7 +93,9 @@ def _networks(space: Facts) -> str:
 def _cost(training: Facts) -> Cell:
     if training["macs"] is None:
         return None, None
-    return total_macs(training["macs"]), f"{_hours(training['hours'])}, {training['steps']:,} steps"
+    took = [] if training["hours"] is None else [hours(training["hours"])]
+    took += [] if training["steps"] is None else [f"{training['steps']:,} steps"]
+    return total_macs(training["macs"]), ", ".join(took)
 
 
 def _table_errors(run: Facts) -> list[Markup] | str:
@@ -105,56 +105,6 @@ def _table_errors(run: Facts) -> list[Markup] | str:
     }
     errors |= dict.fromkeys(run["boards"], "counted, not timed")
     return [tag("div", error, tag("small", name)) for name, error in errors.items()] or "–"
-
-
-def _budgets(comparison: Facts, labels: list[str]) -> Markup:
-    note = (
-        "Of every run the network most accurate on the selection split among its winners and its largest subnet that "
-        "keep the budget, at the cost measured (where it was) on the exported file. Budgets within 2 % of each other "
-        "are one, the looser. Below each: by how much the better is better on the test split, with the 95 % interval "
-        "of two independent proportions (Newcombe). Networks tested on the same images could be compared more sharply "
-        "if each image's outcome were stored, which it is not."
-        + ("" if any(row["limits"] for row in comparison["budgets"]) else " No budget limits what two runs know.")
-    )
-    titles = {cost["name"]: cost for cost in comparison["costs"]}
-    rows: list[Markup] = []
-    for row in comparison["budgets"]:
-        limits = [
-            tag("div", text.cost(limit, titles[name]["metric"]), tag("small", titles[name]["title"]))
-            for name, limit in row["limits"].items()
-        ]
-        limits = limits or [tag("div", "any cost")]
-        known = zip(row["networks"], row["known"], strict=True)
-        rows.append(tag("tr", tag("td", limits), [_budget_cell(one, row["limits"], knows) for one, knows in known]))
-        sentences = [tag("div", _difference(pair, labels)) for pair in row["differences"]]
-        if sentences:
-            rows.append(tag("tr", tag("td", sentences, colspan=1 + len(labels), class_="text note")))
-    return _section("budgets", "The same budget", note, _table(("at most", *labels), rows, runs_from=1))
-
-
-def _budget_cell(network: Facts | None, limits: Facts, known: bool) -> Markup:
-    if network is None:
-        keeps = "no tested network keeps it" if limits else "none tested yet"
-        return tag("td", keeps if known else "cost not known", class_="note")
-    costs = ", ".join(
-        text.cost(network["costs"][name], name.partition("@")[0])
-        + (" measured" if name in network["measured"] else " predicted")
-        for name in limits
-    )
-    return tag(
-        "td",
-        text.share(network["test"]),
-        tag("small", f"{_interval(network)}{' in int8' if network['precision'] == 'int8' else ''}"),
-        tag("small", f"“{network['name']}” {network['key']}"),
-        tag("small", costs),
-    )
-
-
-def _difference(pair: Facts, labels: list[str]) -> str:
-    value, lower, upper = (f"{100 * pair[key]:+.2f}" for key in ("value", "lower", "upper"))
-    better, worse = labels[pair["better"]], labels[pair["worse"]]
-    verdict = "more than chance" if pair["distinct"] else "may be chance: the interval holds 0"
-    return f"{better} against {worse}: {value} points ({lower} to {upper}); {verdict}."
 
 
 def _fronts(comparison: Facts, labels: list[str]) -> Markup:
@@ -170,7 +120,7 @@ def _fronts(comparison: Facts, labels: list[str]) -> Markup:
     together = [tag("div", parts) for parts in figures[: len(overlaid)]]
     side_by_side = tag("div", [tag("div", parts) for parts in figures[len(overlaid) :]], class_="pair")
     apart = (tag("p", "Costs that one run alone knows, side by side:", class_="note"), side_by_side) if alone else ()
-    return _section("fronts", "Accuracy against cost", note, *together, *apart)
+    return section("fronts", "Accuracy against cost", note, *together, *apart)
 
 
 def _training(comparison: Facts, labels: list[str]) -> Markup | None:
@@ -196,7 +146,7 @@ def _training(comparison: Facts, labels: list[str]) -> Markup | None:
         curves_figure(f"curves-{kind}", title, kind, curves, labels)
         for kind, title in (("accuracy", "Selection accuracy"), ("loss", "Training loss"))
     ]
-    return _section("training", "Training", note, choices, tag("div", figures, class_="pair"))
+    return section("training", "Training", note, choices, tag("div", figures, class_="pair"))
 
 
 def _differences(comparison: Facts, labels: list[str]) -> Markup:
@@ -209,76 +159,9 @@ def _differences(comparison: Facts, labels: list[str]) -> Markup:
         for row in comparison["differences"]
     ]
     if not rows:
-        return _section("differences", "Settings", "The configs of all runs say the same, but for their names.")
+        return section("differences", "Settings", "The configs of all runs say the same, but for their names.")
     note = "Only what differs. A dash: this config says nothing of the key, as one written before it existed."
-    return _section("differences", "Settings", note, _table(("key", *labels), rows, runs_from=1, words=True))
-
-
-def _winners(comparison: Facts, labels: list[str]) -> Markup | None:
-    """Every tested network of every run."""
-    titles = {cost["name"]: cost for cost in comparison["costs"]}
-    rows = []
-    for number, networks in enumerate(comparison["tested"]):
-        for network in networks:
-            costs = [
-                tag(
-                    "div",
-                    text.cost(value, titles[name]["metric"]),
-                    tag("small", f"{titles[name]['title']}{'' if name in network['measured'] else ', predicted'}"),
-                )
-                for name, value in network["costs"].items()
-                if "@" in name
-            ]
-            rows.append(
-                tag(
-                    "tr",
-                    _run_cell(number, labels[number], f"“{network['name']}” {network['key']}"),
-                    tag("td", costs or "–"),
-                    tag("td", text.count(network["costs"].get("macs"), "macs")),
-                    tag("td", text.count(network["costs"].get("params"), "params")),
-                    tag("td", text.share(network["selection"])),
-                    _cell(text.share(network["test"]), f"{_interval(network)}, {network['precision']}"),
-                )
-            )
-    if not rows:
-        return None
-    head = ("network", "cost", "MACs", "parameters", "selection", "test")
-    return _section("winners", "Networks side by side", "Winners and largest subnets, as tested.", _table(head, rows))
-
-
-def _section(name: str, title: str, note: str, *content: Markup | None) -> Markup:
-    return tag("section", tag("h2", title), tag("p", note, class_="note"), *content, id=name)
-
-
-def _table(head: tuple[str, ...], rows: list[Markup], *, runs_from: int | None = None, words: bool = False) -> Markup:
-    """`runs_from`: the column from which on columns are runs, and bear their marks. `words`: cells hold text."""
-    titles = [
-        tag(
-            "th",
-            *((swatch(i - runs_from), " ") if runs_from is not None and i >= runs_from else ()),
-            name,
-            scope="col",
-            class_="text" if words else None,
-        )
-        for i, name in enumerate(head)
-    ]
-    return tag("div", tag("table", tag("thead", tag("tr", titles)), tag("tbody", rows)), class_="scroll")
-
-
-def _run_cell(index: int, label: str, small: str | None) -> Markup:
-    return tag("td", swatch(index), " ", label, tag("small", small) if small else None)
-
-
-def _cell(value: str | None, small: str | None = None) -> Markup:
-    return tag("td", value or "–", tag("small", small) if value and small else None)
-
-
-def _interval(estimate: Facts) -> str:
-    return f"{100 * estimate['lower']:.1f} to {100 * estimate['upper']:.1f}"
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+    return section("differences", "Settings", note, table(("key", *labels), rows, runs_from=1, words=True))
 
 
 def _script() -> Markup:

@@ -24,6 +24,7 @@ class Tested:
 
     name: str
     key: str
+    architecture: dict[str, Any]
     precision: str
     selection: float
     test: float
@@ -54,6 +55,7 @@ def tested_networks(number: int, run: Run, shared: Sequence[SharedCost]) -> list
             Tested(
                 name="largest subnet",
                 key=reference["key"],
+                architecture=reference["architecture"],
                 precision="fp32",
                 selection=accuracy["selection"]["accuracy"],
                 test=accuracy["test"]["accuracy"],
@@ -129,6 +131,7 @@ def _winner(winner: Mapping[str, Any], names: Mapping[str, str]) -> Tested | Non
     return Tested(
         name=winner["budget"],
         key=winner["key"],
+        architecture=winner["architecture"],
         precision=precision,
         selection=accuracy["selection"]["accuracy"],
         test=test["accuracy"],

@@ -10,3 +10,7 @@ def total_macs(macs: float | None) -> str:
     if macs is None or macs < 1e12:
         return text.count(macs, "macs")
     return f"{macs / 1e12:.4g} TMACs"
+
+
+def hours(num: float) -> str:
+    return f"{num:.1f} h" if num >= 1 else f"{60 * num:.1f} min"

@@ -53,7 +53,15 @@ def test_runs_are_hidden_networks_asked_and_curves_turned(visits: Visits, page_f
 def test_it_fits_a_phone_and_reads_without_a_script(visits: Visits, page_file: Path) -> None:
     page = visits.open(page_file, width=390, height=800, javascript=False)
     text = page.inner_text("body")
-    for words in (NAME, "Before you compare", "The same budget", "train.recipe", '"sandwich"', "may be chance"):
+    for words in (
+        NAME,
+        "Before you compare",
+        "The same budget",
+        "train.recipe",
+        '"sandwich"',
+        "may be chance",
+        "Their architectures",
+    ):
         assert words in text
     page.locator("summary").first.click()
     assert page.locator("#fronts details[open] tbody tr").first.is_visible()
