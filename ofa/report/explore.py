@@ -132,5 +132,5 @@ def _legend(data: Facts, cost: Facts, num: int) -> list[Markup]:
 
 
 def _title(cost: Facts) -> str:
-    metric = _METRICS.get(cost["metric"], cost["metric"])
+    metric = _METRICS.get(cost["metric"], str(cost["metric"]))
     return metric if cost["device"] is None else f"{metric} on {cost['device']}"

@@ -83,8 +83,8 @@ def progress(
     *, name: str, title: str, axis: Axis, points: Iterable[tuple[str, float, str]], caption: str | None = None
 ) -> Markup:
     """What was found one after another, with the best so far: (group, value, tip) in the order of arrival."""
-    found = [list(point) for point in points]
-    best = max((point[1] for point in found), default=0.0)
+    found = list(points)
+    best = max((value for _, value, _ in found), default=0.0)
     return figure(
         name=name,
         kind="progress",

@@ -76,7 +76,7 @@ const buildBudgets = (section, data, totals, changed) => {
 };
 
 // What is said of a pick, as elements.
-const pickedWords = (data, totals, network, limits, basis) => {
+const pickedWords = (data, totals, network, limits) => {
   const { networks } = data;
   const measured = accuracyOf(networks.measured, network);
   const predicted = accuracyOf(networks.predicted, network);

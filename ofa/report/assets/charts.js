@@ -2,6 +2,7 @@
 
 const extent = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 const padded = ([low, high], room = 0.05) => {
+  if (low > high) return [0, 1]; // of no values
   const pad = (high - low) * room || Math.abs(high) * room || 1;
   return [low - pad, high + pad];
 };

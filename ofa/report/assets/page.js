@@ -32,16 +32,17 @@ const explore = (data) => {
     clearTimeout(later);
     later = setTimeout(() => layers.show(network), later ? 120 : 0);
   };
-  const section = document.getElementById("budgets");
-  section.hidden = false;
-  buildBudgets(section.querySelector(".controls"), data, totals, (limits, basis) => {
+  const slide = (limits, basis) => {
     const scores = BASES[basis].of(data.networks);
     state.limits = limits;
     state.picked = pick(totals, scores, limits);
     if (state.picked >= 0 && state.picked !== state.chosen) choose(state.picked);
     else fronts.mark();
-    return state.picked >= 0 ? pickedWords(data, totals, state.picked, limits, basis) : refusedWords(data, totals, scores, limits);
-  });
+    return state.picked >= 0 ? pickedWords(data, totals, state.picked, limits) : refusedWords(data, totals, scores, limits);
+  };
+  const section = document.getElementById("budgets");
+  section.hidden = !basesOf(data.networks).length; // nothing to rank by: neither a predictor nor an evaluation
+  if (!section.hidden) buildBudgets(section.querySelector(".controls"), data, totals, slide);
   fronts.drawAll();
 };
 

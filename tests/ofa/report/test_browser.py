@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,6 +204,7 @@ def test_a_phone_and_the_dark(visits: Visits, report: tuple[Path, dict[str, Any]
     assert colour == f"rgb({', '.join(str(int(ink[start : start + 2], 16)) for start in (1, 3, 5))})"
 
 
+@pytest.mark.slow
 def test_paper_has_everything_but_what_slides(
     visits: Visits, report: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -231,6 +233,23 @@ def test_without_javascript_it_still_says_everything(visits: Visits, report: tup
         assert key in page.locator("main").inner_text()
     for winner in data["winners"]:
         assert f"{winner['name']}: {data['networks']['keys'][winner['network']]}" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "gone", [["predictor"], ["search.json"], ["records.jsonl", "predictor"], ["supernet.json", "search.json"]]
+)
+def test_an_unfinished_run_has_a_page_that_works(visits: Visits, run: Run, gone: list[str]) -> None:
+    for name in gone:
+        path = run.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    write_report(run.folder)
+    page = ready(visits.open(run.folder / "report.html"))
+    assert page.locator("#budgets").is_visible() == ("supernet.json" not in gone)
+    if "supernet.json" not in gone:
+        no_limits(page)
+        assert picked(page) and page.locator("#front-0 .trace.scatter path.point").count() > 0
+        assert page.locator("#layer-diagram .trace.bars path").count() > 0
 
 
 @pytest.mark.slow
