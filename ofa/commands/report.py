@@ -16,7 +16,7 @@ def report(
     compare: Annotated[bool, typer.Option("--compare", help="Compare this run with the others named.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="With --compare: an .html file, or a folder (default: beside the first run)."),
+        typer.Option("--output", "-o", help="With --compare: .html file or folder (default: beside the first run)."),
     ] = None,
     json: JsonFlag = False,
 ) -> None:
