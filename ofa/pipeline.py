@@ -207,10 +207,12 @@ def _search_and_export(config: RunConfig, run: Path, *, quiet: bool) -> dict[str
     from ofa.search.loop import search_evaluating
     from ofa.search.measurements import Median
     from ofa.search.stage import load_problem, measurement_books
+    from ofa.tensorboard.show import show_round, show_search
 
     note(f"[{config.name}] searching {', '.join(config.search.budgets)}")
     while True:
-        search_evaluating(run, config, quiet=quiet)
+        found = search_evaluating(run, config, on_round=show_round, quiet=quiet)
+        show_search(run, config, found)
         note(f"[{config.name}] exporting the winners")
         try:
             export_winners(run, config, quiet=quiet)

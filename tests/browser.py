@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,16 @@ class Visits:
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.errors.append(message.text)
+
+
+def until(page: Page, expression: str, *, seconds: float = 10.0) -> None:
+    """Wait until `expression` is true on the page. (`page.wait_for_function` evaluates text there, which the security
+    policy of our pages forbids.)
+    """
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"never true: {expression}"
+        page.wait_for_timeout(30)
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,31 @@ from trainers.loss_watch import LossWatch, StepRecord, TrainingFault
 from trainers.phases import Phase
 from trainers.sampling.sampler import Subnet
 
+#: charts of TensorBoard's tab "custom scalars": every role in one
+_LAYOUT = {
+    "training": {
+        "loss by role": ["Multiline", ["^loss/.*"]],
+        "learning rate": ["Multiline", ["^learning_rate$"]],
+        "gradient norm": ["Multiline", ["^gradient_norm$"]],
+    },
+    "selection split": {
+        "accuracy by role": ["Multiline", ["^selection_accuracy/.*"]],
+        "loss by role": ["Multiline", ["^selection_loss/.*"]],
+    },
+    "speed": {
+        "images per second": ["Multiline", ["^images_per_second$"]],
+        "share of time spent on images": ["Multiline", ["^data_share$"]],
+        "MACs spent": ["Multiline", ["^training_macs$"]],
+    },
+}
+
 
 class RunLog:
     """Keeps the losses of recent steps on their device and looks at them every `every` steps.
 
-    A resumed run comes to the same numbers again: `training.jsonl` takes only lines it has not, and TensorBoard
-    drops what it has from the resumed step on. Where not `writes` (ranks above 0) losses are still checked, so
-    that every process stops together.
+    A resumed run comes to the same numbers again: `training.jsonl` takes only lines it has not, and TensorBoard drops
+    what it has of later steps than the one the run goes on from. Where not `writes` (ranks above 0) losses are still
+    checked, so that every process stops together.
     """
 
     def __init__(
@@ -55,7 +73,12 @@ class RunLog:
                     self.logged[line["kind"]] = max(self.logged[line["kind"]], line["step"])
                     if line["kind"] == "evaluation":
                         self.evaluations[line["step"]] = line
-            self.tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=start)
+            # after `start` steps: what was logged of step `start` itself is not logged again
+            self.tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=start + 1)
+            self.tensorboard.add_custom_scalars(_LAYOUT)
+            for step in self.evaluations:  # these are taken from the log, never made again
+                if step > start:
+                    self._show_evaluation(step, self.evaluation_of(step) or {})
 
     def step(self, record: StepRecord) -> None:
         self.pending.append(record)
@@ -92,9 +115,7 @@ class RunLog:
         self, step: int, phase: Phase, results: Mapping[str, tuple[str, Evaluation]], **more: float | bool
     ) -> None:
         """Log evaluations, {role: (architecture key, evaluation)}, after `step` steps, and what `more` says of them."""
-        for role, (_, result) in results.items():
-            self.tensorboard.add_scalar(f"selection_accuracy/{role}", result.accuracy, step)
-            self.tensorboard.add_scalar(f"selection_loss/{role}", result.loss, step)
+        self._show_evaluation(step, results)
         entries = {role: {"key": key, **asdict(result)} for role, (key, result) in results.items()}
         self._line("evaluation", step, phase, {**entries, **more})
         self.since, self.steps = time.monotonic(), 0
@@ -102,6 +123,12 @@ class RunLog:
     def close(self) -> None:
         if self.tensorboard is not None:
             self.tensorboard.close()
+
+    def _show_evaluation(self, step: int, results: Mapping[str, tuple[str, Evaluation]]) -> None:
+        for role, (_, result) in results.items():
+            self.tensorboard.add_scalar(f"selection_accuracy/{role}", result.accuracy, step)
+            self.tensorboard.add_scalar(f"selection_loss/{role}", result.loss, step)
+        self.tensorboard.flush()
 
     def _log_step(self, record: StepRecord, losses: dict[str, float], grad_norm: float) -> None:
         step, lr, now = record.step + 1, record.lr, time.monotonic()
@@ -122,6 +149,7 @@ class RunLog:
             "subnets": [subnet.architecture.key for subnet in record.subnets],
             "images_per_second": round(speed, 1),
         }
+        self.tensorboard.flush()  # as `training.jsonl`: nothing is lost with a process that is killed
         self._line("step", step, record.phase, content)
 
     def _data_share(self) -> float:

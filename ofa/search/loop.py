@@ -6,6 +6,8 @@ a larger one continues a smaller one, and other workers (torchrun ranks, other m
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,14 +28,18 @@ from search_spaces.common.files import digest
 if TYPE_CHECKING:
     from ofa.config import RunConfig
     from ofa.search.budgets import Budget
-    from ofa.search.study.proposer import Proposer
+    from ofa.search.study.proposer import History, Proposer
     from search_spaces import SearchSpace
+    from search_spaces.genome import Population
 
 #: The sampler that is this loop, beside those of Optuna.
 PREDICTOR = "predictor"
 
 #: Networks proposed from one fit.
 _BATCH = 4
+
+#: Told what a round begins with.
+OnRound = Callable[[Problem], None]
 
 _SEARCH: tuple[Origin, ...] = ("search",)
 
@@ -72,6 +78,23 @@ def loop_proposer(problem: Problem, *, seed: int) -> Proposer:
     )
 
 
+@dataclass(frozen=True)
+class _Telling:
+    """A proposer that says so before it is asked."""
+
+    proposer: Proposer
+    tell: Callable[[], None]
+
+    def propose(self, history: History, num: int) -> Population:
+        self.tell()
+        return self.proposer.propose(history, num)
+
+
+def _telling(on_round: OnRound | None, problem: Problem, *, seed: int) -> Proposer:
+    proposer = loop_proposer(problem, seed=seed)
+    return proposer if on_round is None else _Telling(proposer, partial(on_round, problem))
+
+
 def _sampled(problem: Problem) -> Known:
     """What `ofa records` had evaluated: the loop does not begin from nothing."""
     records = _records(problem).of(("sampled",))
@@ -88,12 +111,13 @@ def evaluate_more(
     objectives: tuple[str, ...] = ("accuracy",),
     storage: str | None = None,
     study: str | None = None,
+    on_round: OnRound | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Bring a study of the run to `num` networks that were evaluated for real; its results as JSON-like facts.
 
     Left out, the storage is a journal in the run's folder and the study is named after the sampler and the budgets, so
-    that the same command goes on where it was.
+    that the same command goes on where it was. `on_round` is told whenever the loop proposes anew.
     """
     from ofa.search.study.run import run_study
 
@@ -106,7 +130,7 @@ def evaluate_more(
         storage=storage or f"journal:{run / 'studies.journal'}",
         study_name=study or f"{sampler}-{digest(what)[:8]}",
         num=num,
-        sampler=loop_proposer if sampler == PREDICTOR else sampler,
+        sampler=partial(_telling, on_round) if sampler == PREDICTOR else sampler,
         budget=budget,
         objectives=objectives,
         batch=_BATCH if sampler == PREDICTOR else 1,
@@ -122,6 +146,7 @@ def search_evaluating(
     budget: Budget | None = None,
     storage: str | None = None,
     study: str | None = None,
+    on_round: OnRound | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """`search_run`, after `num` networks (None: `search.evaluate` of the config) were evaluated for real in the loop.
@@ -137,7 +162,9 @@ def search_evaluating(
         return search_run(run, config, budget=budget, quiet=quiet)
 
     def evaluate() -> dict[str, Any]:
-        return evaluate_more(run, config, num=num, budget=budget, storage=storage, study=study, quiet=quiet)
+        return evaluate_more(
+            run, config, num=num, budget=budget, storage=storage, study=study, on_round=on_round, quiet=quiet
+        )
 
     def learn(problem: Problem) -> Learned:
         facts = evaluate()

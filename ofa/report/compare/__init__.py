@@ -1,0 +1,1 @@
+"""Several runs side by side: what was the same, what differed, and which differences are more than chance."""
