@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latency_tables.settings import DeviceSettings
 from ofa.export.architecture_file import FILE, write_architecture_file
-from ofa.export.evaluate import final_test_score, form_accuracy, known_test_score, scored_form, selection_score
-from ofa.export.finished import REPORT, SCHEMA, describe_inputs, file_facts, finished_export
-from ofa.export.forms.base import Examined, Source
+from ofa.export.catalog import WantedForms, wanted_forms
+from ofa.export.evaluate import network_score, scored_form, test_scores
+from ofa.export.failures import Failure, FormFailed
+from ofa.export.finished import REPORT, SCHEMA, describe_inputs, finished_export
 from ofa.export.forms.registry import get_form
 from ofa.export.job import ExportJob, OverBudget
 from ofa.export.layers import describe_layers, exact_costs
+from ofa.export.make_form import FormMaker
 from ofa.export.remeasure import remeasure
 from ofa.export.settings import ExportSettings
-from ofa.export.source import export_source, real_images
-from ofa.export.verify import verify_forms
+from ofa.export.source import export_source
+from ofa.export.time_forms import time_forms
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import atomic_directory, write_json
 from search_spaces.common.progress import progress_bar
@@ -33,40 +34,29 @@ __all__ = ["REPORT", "SCHEMA", "ExportJob", "OverBudget", "export_network"]
 def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet: bool = False) -> dict[str, Any]:
     """Write the folder `out` in one step and return its report; at once if it already holds exactly this.
 
-    Every form is compared with the network on real images before anything is said to have been exported. Raises
-    `UserError` when a form disagrees or a converter fails, and `OverBudget` when the file is too slow; then `out` is
-    as it was before.
+    Every form is compared with the network on real images before anything is said to have been exported. One that a
+    converter fails at, or that disagrees, is not in the folder: the report says why (`failed`), and the next call tries
+    it again. Raises `UserError` when no form comes out, and `OverBudget` when the file is too slow; then `out` is as it
+    was before.
     """
-    inputs = describe_inputs(job, settings)
+    wanted = wanted_forms(settings)
+    inputs = describe_inputs(job, settings, wanted)
     finished = finished_export(out, inputs)
     if finished is not None:
         return finished
-    source = export_source(job, settings)
-    steps = len(settings.forms) + 3 + len(job.devices) + len(job.boards)
+    source = export_source(job, settings, wanted)
+    steps = len(wanted.forms) + 4 + len(job.devices) + len(job.boards)
     with atomic_directory(out) as folder, progress_bar(f"exporting {job.name}", steps, quiet=quiet) as advance:
         write_architecture_file(folder / FILE, job.described)
-        for name in settings.forms:
-            advance(0, note=name)
-            _convert(name, source, folder)
-            advance()
-        differences = verify_forms(
-            source.network,
-            real_images(job, settings.num_images),
-            folder=folder,
-            forms=settings.forms,
-            tolerance=settings.tolerance,
-            ties=job.has_ties,
-        )
-        advance(note="scoring")
-        more = {name: _more_facts(name, job, source, folder, settings.batch_size) for name in settings.forms}
-        form = scored_form(settings.forms)
-        side, batch_size = job.architecture.resolution, settings.batch_size
-        selection = selection_score(folder, form, job.data, resolution=side, batch_size=batch_size)
-        advance(note="measuring" if job.devices else "")
-        measured = {device.name: _remeasure(job, settings, folder, device, advance) for device in job.devices}
+        forms, failed = _make_forms(wanted, FormMaker(job, settings, source, folder), advance)
+        advance(note="measuring")
+        measured = {device.name: _remeasure(job, tuple(forms), folder, device, advance) for device in job.devices}
         _check_limits(job, measured)  # before the test split is read: a rejected network must not see it
-        boards = {board.device.name: _deploy(job, board, folder, batch_size, advance) for board in job.boards}
-        test = _test_score(job, folder, form, batch_size)
+        boards = {board.device.name: _deploy(job, board, folder, settings.batch_size, advance) for board in job.boards}
+        advance(note="measuring files")
+        _add_latencies(job, forms, folder, settings)
+        advance(note="scoring")
+        _add_test_scores(job, forms, folder, settings)
         report = {
             "schema": SCHEMA,
             "inputs": inputs,
@@ -75,53 +65,85 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
             "architecture": job.architecture.to_json(),
             "network_sha256": job.network_sha256,
             **(job.facts or {}),
-            "accuracy": {"selection": selection, "test": test},
+            "accuracy": {split: forms[scored_form(forms)]["accuracy"][split] for split in ("selection", "test")},
             "costs": exact_costs(job.space, job.architecture),
             "latency": _latencies(job, measured),
             "layers": describe_layers(job.space, job.architecture, job.latencies or {}),
-            "forms": {
-                name: {**file_facts(name, folder), **asdict(differences[name]), **more[name]} for name in settings.forms
-            },
+            "forms": forms,
+            "failed": {name: failure.facts() for name, failure in failed.items()},
+            "missing": wanted.missing,
+            "left_out": wanted.left_out,
             **({"boards": boards} if boards else {}),
         }
         write_json(folder / REPORT, report)
+        # here: write_card(folder, report=report, described=job.described, facts=...)
         advance(note="")
     return report
 
 
-def _convert(name: str, source: Source, folder: Path) -> None:
-    form = get_form(name)
-    try:
-        form.write(source, folder)
-    except (UserError, OSError):
-        raise
-    except Exception as error:  # every converter has errors of its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"the network cannot be converted: {reason}",
-            key=f"forms.{name}",
-            hint="Nothing was exported; leave this form out to get the others",
-        ) from error
+def _make_forms(
+    wanted: WantedForms, maker: FormMaker, advance: Any
+) -> tuple[dict[str, dict[str, Any]], dict[str, Failure]]:
+    """(facts of the forms that came out, why the others did not). Raises `UserError` if none came out.
+
+    Where all that are installed were wanted, one that turns out to lack a package is moved to `wanted.missing`.
+    """
+    forms: dict[str, dict[str, Any]] = {}
+    failed: dict[str, Failure] = {}
+    for name in wanted.forms:
+        advance(0, note=name)
+        try:
+            forms[name] = maker.make(name)
+        except FormFailed as error:
+            if error.failure.install is not None and wanted.installed_only:
+                wanted.missing[name] = error.failure.install
+            else:
+                failed[name] = error.failure
+        advance()
+    if not forms:
+        raise _nothing_came_out(failed, wanted)
+    job, batch_size = maker.job, maker.settings.batch_size
+    inexact = [name for name in forms if not get_form(name).exact]
+    if inexact:
+        score = network_score(job.network, job.data, resolution=job.architecture.resolution, batch_size=batch_size)
+        for name in inexact:
+            forms[name]["accuracy"]["network"] = score
+    return forms, failed
 
 
-def _more_facts(name: str, job: ExportJob, source: Source, folder: Path, batch_size: int) -> dict[str, Any]:
-    """What the report says of a form besides its file and its difference."""
-    form, side = get_form(name), job.architecture.resolution
-    facts = dict(form.examine(source, folder)) if isinstance(form, Examined) else {}
-    if not form.exact:
-        facts["accuracy"] = form_accuracy(job.network, folder, name, job.data, resolution=side, batch_size=batch_size)
-    return facts
+def _nothing_came_out(failed: Mapping[str, Failure], wanted: WantedForms) -> UserError:
+    told = "; ".join(f"{name}: {failure.message}" for name, failure in failed.items())
+    absent = {**wanted.missing, **wanted.left_out}
+    hint = "; ".join(f"{name}: {how}" for name, how in absent.items()) or None
+    return UserError(f"nothing was exported. {told or 'No form can be had here'}", key="forms", hint=hint)
+
+
+def _add_latencies(job: ExportJob, forms: Mapping[str, dict[str, Any]], folder: Path, settings: ExportSettings) -> None:
+    """Into the facts of every form: what its file takes here; null where not asked for, or not for this machine."""
+    times: Mapping[str, dict[str, Any] | None] = dict.fromkeys(forms)
+    if settings.measure_forms:
+        digests = {name: facts["sha256"] for name, facts in forms.items()}
+        times = time_forms(digests, folder, input_shape=job.input_shape, journal=job.journal)
+    for name, facts in forms.items():
+        facts["latency"] = times[name]
+
+
+def _add_test_scores(
+    job: ExportJob, forms: Mapping[str, dict[str, Any]], folder: Path, settings: ExportSettings
+) -> None:
+    for name, score in test_scores(job, folder, list(forms), settings=settings).items():
+        forms[name]["accuracy"]["test"] = score
 
 
 def _remeasure(
-    job: ExportJob, settings: ExportSettings, folder: Path, device: DeviceSettings, advance: Any
+    job: ExportJob, forms: tuple[str, ...], folder: Path, device: DeviceSettings, advance: Any
 ) -> dict[str, Any]:
     entry = remeasure(
         job.network,
         network_sha256=job.network_sha256,
         input_shape=job.input_shape,
         folder=folder,
-        forms=settings.forms,
+        forms=forms,
         device=device,
         journal=job.journal,
     )
@@ -136,15 +158,6 @@ def _deploy(job: ExportJob, board: BoardJob, folder: Path, batch_size: int, adva
     facts = deploy(job, board, folder, batch_size=batch_size)
     advance()
     return facts
-
-
-def _test_score(job: ExportJob, folder: Path, form: str, batch_size: int) -> dict[str, Any] | None:
-    if not job.read_test:
-        return known_test_score(job.data, ledger=job.ledger, key=job.test_key)
-    side = job.architecture.resolution
-    return final_test_score(
-        folder, form, job.data, resolution=side, batch_size=batch_size, ledger=job.ledger, key=job.test_key
-    )
 
 
 def _check_limits(job: ExportJob, measured: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ofa.export.architecture_file import FILE
+from ofa.export.catalog import WantedForms
 from ofa.export.forms.base import Folder
 from ofa.export.forms.registry import get_form
 from ofa.export.job import ExportJob
@@ -19,11 +20,11 @@ SCHEMA = 1
 REPORT = "report.json"
 
 
-def describe_inputs(job: ExportJob, settings: ExportSettings) -> str:
+def describe_inputs(job: ExportJob, settings: ExportSettings, wanted: WantedForms) -> str:
     """A digest of all that the files and figures of an export depend on."""
     row = job.space.encode([job.architecture])
     boards = {"boards": [board.inputs() for board in job.boards]} if job.boards else {}
-    if "mcu" in settings.forms:
+    if "mcu" in wanted.forms:
         boards["quantization"] = [[job.quantization.model_dump(mode="json")]]
     return digest(
         {
@@ -38,6 +39,7 @@ def describe_inputs(job: ExportJob, settings: ExportSettings) -> str:
             "predicted": {device: float(table.evaluate(row)[0]) for device, table in (job.latencies or {}).items()},
             "facts": dict(job.facts or {}),
             "settings": settings.model_dump(mode="json"),
+            "forms": list(wanted.forms),
             "torch": torch.__version__,
             **boards,
         }
@@ -45,13 +47,17 @@ def describe_inputs(job: ExportJob, settings: ExportSettings) -> str:
 
 
 def finished_export(out: Path, inputs: str) -> dict[str, Any] | None:
-    """The report in `out` if that was made from the same inputs and every file is still what was written."""
+    """The report in `out` if that was made from the same inputs, every form came out, and every file is still what was
+    written.
+    """
     path = out / REPORT
     if not path.exists():
         return None
     try:
         report = read_json(path, "export report")
         if report["schema"] != SCHEMA or report["inputs"] != inputs or not (out / FILE).exists():
+            return None
+        if report["failed"]:
             return None
         whole = all(form_digest(name, out) == form["sha256"] for name, form in report["forms"].items())
         for board in report.get("boards", {}).values():

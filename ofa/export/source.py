@@ -5,19 +5,22 @@ from __future__ import annotations
 import torch
 
 from ofa.export.calibration import calibration_images
+from ofa.export.catalog import WantedForms
 from ofa.export.forms.base import Deployment, Source
 from ofa.export.forms.registry import get_form
 from ofa.export.job import ExportJob
 from ofa.export.settings import ExportSettings
+from search_spaces.common.errors import UserError
 
 #: images whose outputs come with the form for microcontrollers
 _NUM_GOLDEN = 8
 
 
-def export_source(job: ExportJob, settings: ExportSettings) -> Source:
-    """What every form of `settings` needs to be written."""
+def export_source(job: ExportJob, settings: ExportSettings, wanted: WantedForms) -> Source:
+    """What the forms that are `wanted` need to be written."""
     network = job.network.eval()
-    return Source(network, job.input_shape, _calibration(job, settings), _deployment(job, settings), settings.npu)
+    calibration, deployment = _calibration(job, settings, wanted), _deployment(job, settings, wanted)
+    return Source(network, job.input_shape, calibration, deployment, settings.npu)
 
 
 def real_images(job: ExportJob, num: int) -> torch.Tensor:
@@ -29,17 +32,17 @@ def real_images(job: ExportJob, num: int) -> torch.Tensor:
     return torch.cat(images)
 
 
-def _calibration(job: ExportJob, settings: ExportSettings) -> torch.Tensor | None:
+def _calibration(job: ExportJob, settings: ExportSettings, wanted: WantedForms) -> torch.Tensor | None:
     """What forms in integers are calibrated on, if there are any."""
-    if all(get_form(name).exact for name in settings.forms):
+    if all(_is_exact(name) for name in wanted.forms):
         return None
     side, num = job.architecture.resolution, settings.num_calibration_images
     return calibration_images(job.data, resolution=side, num=num)
 
 
-def _deployment(job: ExportJob, settings: ExportSettings) -> Deployment | None:
+def _deployment(job: ExportJob, settings: ExportSettings, wanted: WantedForms) -> Deployment | None:
     """What the form for microcontrollers takes, if it is wanted."""
-    if "mcu" not in settings.forms:
+    if "mcu" not in wanted.forms:
         return None
     return Deployment(
         board=settings.board,
@@ -50,3 +53,11 @@ def _deployment(job: ExportJob, settings: ExportSettings) -> Deployment | None:
         quantization=job.quantization.model_copy(update={"num_images": settings.num_calibration_images}),
         facts={"key": job.architecture.key, "architecture": job.architecture.to_json(), "space": job.space.description},
     )
+
+
+def _is_exact(name: str) -> bool:
+    """Of a form that cannot be had here too, which fails later, by itself."""
+    try:
+        return get_form(name).exact
+    except UserError:
+        return True

@@ -16,6 +16,10 @@ from search_spaces.common.errors import UserError
 LEAST_AGREEMENT, LEAST_SIGNAL_DB = 0.75, 6.0
 
 
+class DoesNotRun(UserError):
+    """A file that was written but that its runtime does not load or compute."""
+
+
 @dataclass(frozen=True)
 class Difference:
     """How far the logits of a form are from those of the network: the largest over all images and classes, but for
@@ -41,20 +45,27 @@ def verify_forms(
     tolerance: float,
     ties: bool = False,
 ) -> dict[str, Difference]:
-    """Load every form from `folder` and compare it with `network` on `images` (N, C, R, R).
+    """Load every form from `folder` and compare it with `network` on `images` (N, C, R, R), as `verify_form` does."""
+    with torch.inference_mode():
+        expected = network(images)
+    return {name: verify_form(name, expected, images, folder=folder, tolerance=tolerance, ties=ties) for name in forms}
 
-    Batches of several sizes go through, so that a form fixed to one size is found out. Raises `UserError`, naming the
-    form and the difference, where a logit is off by more than `tolerance` or not finite, or the most likely class is
-    another one. Where the network is of those in which rounding may decide (`ties`), that is no fault for one image in
-    16. Forms that are not `exact` must keep three quarters of the classes and 6 dB of the logits instead.
+
+def verify_form(
+    name: str, expected: Tensor, images: Tensor, *, folder: Path, tolerance: float, ties: bool = False
+) -> Difference:
+    """Load one form from `folder` and compare what it computes with the network's logits, `expected` (N, num_classes).
+
+    Batches of several sizes go through, so that a form fixed to one size is found out. Raises `DoesNotRun` where the
+    file cannot be loaded or computed, and `UserError`, naming the form and the difference, where a logit is off by more
+    than `tolerance` or not finite, or the most likely class is another one. Where the network is of those in which
+    rounding may decide (`ties`), that is no fault for one image in 16. Forms that are not `exact` must keep three
+    quarters of the classes and 6 dB of the logits instead.
     """
     allowed = len(images) // 16 if ties else 0
     with torch.inference_mode():
-        expected = network(images)
-        return {
-            name: _compare(expected, _outputs(name, folder, images), name=name, tolerance=tolerance, ties=allowed)
-            for name in forms
-        }
+        found = _outputs(name, folder, images)
+        return _compare(expected, found, name=name, tolerance=tolerance, ties=allowed)
 
 
 def _outputs(name: str, folder: Path, images: Tensor) -> Tensor:
@@ -66,7 +77,7 @@ def _outputs(name: str, folder: Path, images: Tensor) -> Tensor:
         raise
     except Exception as error:  # every runtime has errors of its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the form {name!r} does not run: {reason}", file=form.file) from error
+        raise DoesNotRun(f"the form {name!r} does not run: {reason}", file=form.file) from error
 
 
 def _compare(expected: Tensor, found: Tensor, *, name: str, tolerance: float, ties: int) -> Difference:
