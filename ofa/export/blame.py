@@ -108,7 +108,7 @@ def _alone(module: fx.GraphModule, shape: tuple[int, ...]) -> dict[str, tuple[fx
 def _simplest(way: str) -> list[tuple[fx.GraphModule, tuple[int, ...]]]:
     if way == "maps":
         return [(build_operator(operator), operator.input_shape) for operator in _SIMPLEST]
-    return [_alone(fx.symbolic_trace(nn.Linear(8, 8)), (16, 8))[way]]
+    return [_alone(trace(nn.Sequential(nn.Linear(8, 8))), (16, 8))[way]]
 
 
 class _OfImage(nn.Module):

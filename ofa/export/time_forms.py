@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ def time_forms(
     """
     found: dict[str, dict[str, Any] | None] = dict.fromkeys(digests)
     wanted: dict[str, tuple[Timed, str]] = {}
+    prepared: dict[str, Call] = {}
     machine = this_device(device)[1].model_dump()
     for name, sha256 in digests.items():
         form = get_form(name)
@@ -47,7 +48,8 @@ def time_forms(
         found[name] = None if journal is None else find_measured(journal, key)
         if found[name] is None:
             try:
-                form.prepare(folder, input_shape, threads=device.threads)()
+                prepared[name] = form.prepare(folder, input_shape, threads=device.threads)
+                prepared[name]()
             except Exception as error:  # every runtime has errors of its own
                 found[name] = _not_measured(f"its runtime does not take it: {reason_of(error)}", device)
             else:
@@ -56,7 +58,11 @@ def time_forms(
         return found
 
     def prepare() -> list[Call]:
-        return [_call(form, folder, input_shape, device.threads) for form, _ in wanted.values()]
+        # the calls that were tried out are the first of `device.instances`
+        return [
+            prepared.pop(name, None) or form.prepare(folder, input_shape, threads=device.threads)
+            for name, (form, _) in wanted.items()
+        ]
 
     try:
         measured = measure_calls(prepare, len(wanted), device)
@@ -69,10 +75,6 @@ def time_forms(
         if journal is not None:
             append_line(journal, {"key": key, "form": name, "sha256": digests[name], "measured": entry})
     return found
-
-
-def _call(form: Timed, folder: Path, input_shape: tuple[int, int, int], threads: int) -> Callable[[], object]:
-    return form.prepare(folder, input_shape, threads=threads)
 
 
 def _versions(form: Form) -> dict[str, str | None]:

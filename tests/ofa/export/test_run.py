@@ -39,7 +39,7 @@ def run(tmp_path: Path, supernet: Supernet, space: SearchSpace, data: ImageData)
         "data": {"name": "synthetic", "num_classes": 4, "num_images": 480, "image_size": 24, "split": split},
         "train": {"recipe": "sandwich", "epochs": 1},
         "search": {"budgets": {"small": {"params": "1M"}, "large": {"params": "2M"}}},
-        "export": {"forms": list(FORMS)},
+        "export": {"forms": list(FORMS), "measure_forms": False},
     }
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     save_supernet(run, supernet, space, {"data": data.description(), "seed": 0, "step": 1})
