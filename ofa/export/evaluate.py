@@ -41,14 +41,16 @@ def scored_form(forms: Iterable[str]) -> str:
     return next((name for name in PREFERENCE if name in available), available[0])
 
 
-def selection_score(folder: Path, form: str, data: ImageData, *, resolution: int, batch_size: int) -> dict[str, Any]:
-    """{"accuracy", "loss", "num_images", "form"} on the selection split, accuracy in 0..1."""
+def selection_score(
+    predict: Predict, form: str, data: ImageData, *, resolution: int, batch_size: int
+) -> dict[str, Any]:
+    """{"accuracy", "loss", "num_images", "form"} of a loaded form on the selection split, accuracy in 0..1."""
     batches = data.batches("selection", resolution=resolution, batch_size=batch_size)
-    return {**asdict(evaluate_network(_Exported(get_form(form).load(folder)), batches)), "form": form}
+    return {**asdict(evaluate_network(_Exported(predict), batches)), "form": form}
 
 
 def network_score(network: nn.Module, data: ImageData, *, resolution: int, batch_size: int) -> dict[str, Any]:
-    """The same of the network in memory: what a form in fewer bits is compared with."""
+    """{"accuracy", "loss", "num_images"} of the network in memory: what a form in fewer bits is compared with."""
     batches = data.batches("selection", resolution=resolution, batch_size=batch_size)
     return asdict(evaluate_network(network, batches))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from ofa.export.catalog import WantedForms, wanted_forms
 from ofa.export.evaluate import network_score, scored_form, test_scores
 from ofa.export.failures import Failure, FormFailed
 from ofa.export.finished import REPORT, SCHEMA, describe_inputs, finished_export
-from ofa.export.forms.registry import get_form
 from ofa.export.job import ExportJob, OverBudget
 from ofa.export.layers import describe_layers, exact_costs
 from ofa.export.make_form import FormMaker
@@ -48,7 +48,8 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
     steps = len(wanted.forms) + 4 + len(job.devices) + len(job.boards)
     with atomic_directory(out) as folder, progress_bar(f"exporting {job.name}", steps, quiet=quiet) as advance:
         write_architecture_file(folder / FILE, job.described)
-        forms, failed = _make_forms(wanted, FormMaker(job, settings, source, folder), advance)
+        made = _make_forms(wanted, FormMaker(job, settings, source, folder), advance)
+        forms = made.forms
         advance(note="measuring")
         measured = {device.name: _remeasure(job, tuple(forms), folder, device, advance) for device in job.devices}
         _check_limits(job, measured)  # before the test split is read: a rejected network must not see it
@@ -70,8 +71,8 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
             "latency": _latencies(job, measured),
             "layers": describe_layers(job.space, job.architecture, job.latencies or {}),
             "forms": forms,
-            "failed": {name: failure.facts() for name, failure in failed.items()},
-            "missing": wanted.missing,
+            "failed": {name: failure.facts() for name, failure in made.failed.items()},
+            "missing": made.missing,
             "left_out": wanted.left_out,
             **({"boards": boards} if boards else {}),
         }
@@ -81,39 +82,44 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
     return report
 
 
-def _make_forms(
-    wanted: WantedForms, maker: FormMaker, advance: Any
-) -> tuple[dict[str, dict[str, Any]], dict[str, Failure]]:
-    """(facts of the forms that came out, why the others did not). Raises `UserError` if none came out.
-
-    Where all that are installed were wanted, one that turns out to lack a package is moved to `wanted.missing`.
+@dataclass
+class _Made:
+    """Forms by name: the facts of those that came out, why others did not, and what brings those that lack a package
+    where `all` that are installed were wanted.
     """
-    forms: dict[str, dict[str, Any]] = {}
-    failed: dict[str, Failure] = {}
+
+    forms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def _make_forms(wanted: WantedForms, maker: FormMaker, advance: Any) -> _Made:
+    """Raises `UserError` if no form came out."""
+    made = _Made(missing=dict(wanted.missing))
     for name in wanted.forms:
         advance(0, note=name)
         try:
-            forms[name] = maker.make(name)
+            made.forms[name] = maker.make(name)
         except FormFailed as error:
             if error.failure.install is not None and wanted.installed_only:
-                wanted.missing[name] = error.failure.install
+                made.missing[name] = error.failure.install
             else:
-                failed[name] = error.failure
+                made.failed[name] = error.failure
         advance()
-    if not forms:
-        raise _nothing_came_out(failed, wanted)
+    if not made.forms:
+        raise _nothing_came_out(made, wanted)
     job, batch_size = maker.job, maker.settings.batch_size
-    inexact = [name for name in forms if not get_form(name).exact]
+    inexact = [name for name, facts in made.forms.items() if not facts["exact"]]
     if inexact:
         score = network_score(job.network, job.data, resolution=job.architecture.resolution, batch_size=batch_size)
         for name in inexact:
-            forms[name]["accuracy"]["network"] = score
-    return forms, failed
+            made.forms[name]["accuracy"]["network"] = score
+    return made
 
 
-def _nothing_came_out(failed: Mapping[str, Failure], wanted: WantedForms) -> UserError:
-    told = "; ".join(f"{name}: {failure.message}" for name, failure in failed.items())
-    absent = {**wanted.missing, **wanted.left_out}
+def _nothing_came_out(made: _Made, wanted: WantedForms) -> UserError:
+    told = "; ".join(f"{name}: {failure.message}" for name, failure in made.failed.items())
+    absent = {**made.missing, **wanted.left_out}
     hint = "; ".join(f"{name}: {how}" for name, how in absent.items()) or None
     return UserError(f"nothing was exported. {told or 'No form can be had here'}", key="forms", hint=hint)
 

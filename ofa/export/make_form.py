@@ -18,12 +18,12 @@ from ofa.export.catalog import install_hint
 from ofa.export.evaluate import selection_score
 from ofa.export.failures import Failure, FormFailed, reason_of, spoils_everything
 from ofa.export.finished import file_facts
-from ofa.export.forms.base import Examined, Form, Source
+from ofa.export.forms.base import Examined, Form, Predict, Source
 from ofa.export.forms.registry import get_form
 from ofa.export.job import ExportJob
 from ofa.export.settings import ExportSettings
 from ofa.export.source import real_images
-from ofa.export.verify import DoesNotRun, verify_form
+from ofa.export.verify import Difference, DoesNotRun, load_form, verify_form
 from search_spaces.common.errors import UserError
 
 
@@ -55,15 +55,10 @@ class FormMaker:
         with _whole_or_gone(self.folder, name):
             form = get_form(name)
             self._write(form)
-            difference = self._compare(form)
+            predict, difference = self._verify(form)
             more = dict(form.examine(self.source, self.folder)) if isinstance(form, Examined) else {}
-            selection = selection_score(
-                self.folder,
-                name,
-                self.job.data,
-                resolution=self.job.architecture.resolution,
-                batch_size=self.settings.batch_size,
-            )
+            data, side, batch_size = self.job.data, self.job.architecture.resolution, self.settings.batch_size
+            selection = selection_score(predict, name, data, resolution=side, batch_size=batch_size)
             facts = {**file_facts(name, self.folder), "exact": form.exact, **asdict(difference), **more}
             return {**facts, "accuracy": {"selection": selection, "test": None}}
 
@@ -77,12 +72,11 @@ class FormMaker:
                 raise
             raise self._blamed(form, error, run=False) from error
 
-    def _compare(self, form: Form) -> Any:
+    def _verify(self, form: Form) -> tuple[Predict, Difference]:
         tolerance, ties = self.settings.tolerance, self.job.has_ties
         try:
-            return verify_form(
-                form.name, self._logits, self._images, folder=self.folder, tolerance=tolerance, ties=ties
-            )
+            predict = load_form(form.name, self.folder)
+            return predict, verify_form(form.name, predict, self._logits, self._images, tolerance=tolerance, ties=ties)
         except DoesNotRun as error:
             if spoils_everything(error) or isinstance(error.__cause__, ModuleNotFoundError):
                 raise

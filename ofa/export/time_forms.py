@@ -60,7 +60,7 @@ def time_forms(
     def prepare() -> list[Call]:
         # the calls that were tried out are the first of `device.instances`
         return [
-            prepared.pop(name, None) or form.prepare(folder, input_shape, threads=device.threads)
+            prepared.pop(name) if name in prepared else form.prepare(folder, input_shape, threads=device.threads)
             for name, (form, _) in wanted.items()
         ]
 

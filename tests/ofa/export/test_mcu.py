@@ -85,7 +85,7 @@ def test_what_fails_leaves_no_half_bundle(
         return failure
 
     failure = told(SETTINGS.model_copy(update={"board": str(tmp_path / "tiny.yaml")}))
-    needs = r"tiny has 4,096 bytes of SRAM, the network needs .* set by the layer (\w+)\S* .*\(operator `\1`"
+    needs = r"tiny has 4,096 bytes of SRAM, the network needs .* set by the layer '(\w+?)_\w+'.*\(operator `\1`"
     assert re.search(needs, failure["message"]) and failure["slot"] in dict(job.space.network(job.architecture))
 
     verify = mcu.verify_bundle
