@@ -40,7 +40,7 @@ def notes(report: dict[str, Any]) -> list[str]:
             lost = 100 * (network["accuracy"] - facts["accuracy"]["selection"]["accuracy"])
             told = f"loses {lost:.2f} points" if lost > 0 else "loses nothing"
             lines.append(f"{name}: {told} of the network's {share(network['accuracy'])} (selection split)")
-        if (latency := facts["latency"]) is not None and latency["not_measured"]:
+        if (latency := facts["latency"]) is not None and latency.get("not_measured"):
             lines.append(f"{name}: not measured: {latency['not_measured']}")
         if micro := facts.get("micro"):
             arena = size(micro["arena_head_bytes"] + micro["arena_tail_bytes"])
@@ -61,4 +61,4 @@ def _difference(facts: dict[str, Any]) -> str:
 
 
 def _latency(latency: dict[str, Any] | None) -> str:
-    return milliseconds(None if latency is None else latency["median_ms"])
+    return milliseconds(None if latency is None else latency.get("median_ms"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -30,11 +31,11 @@ def time_forms(
     journal: Path | None = None,
 ) -> dict[str, dict[str, Any] | None]:
     """By form of `digests` (form -> SHA-256 of its file in `folder`): the latency of one image of `input_shape`,
-    {"median_ms", "p10_ms", "p90_ms", "count", "threads", "not_measured": null}.
+    {"median_ms", "p10_ms", "p90_ms", "count", "threads"}.
 
     All forms that are `Timed` run in the same rounds. None for those that are for other machines; where the machine
-    is busy or a file cannot be prepared, the numbers are null and `not_measured` says why. With a `journal` (JSON
-    lines) a file is measured once, whatever interrupts the export after.
+    is busy or a file cannot be prepared, {"not_measured", "threads"} says why. With a `journal` (JSON lines) a file is
+    measured once, whatever interrupts the export after.
     """
     found: dict[str, dict[str, Any] | None] = dict.fromkeys(digests)
     wanted: dict[str, tuple[Timed, str]] = {}
@@ -70,7 +71,7 @@ def time_forms(
         busy = "machine busy" if error.key == "max_other_load" else "machine too restless"
         return found | {name: _not_measured(busy, device) for name in wanted}
     for (name, (_, key)), times in zip(wanted.items(), measured, strict=True):
-        entry = {**vars(times), "threads": device.threads, "not_measured": None}
+        entry = {**vars(times), "threads": device.threads}
         found[name] = entry
         if journal is not None:
             append_line(journal, {"key": key, "form": name, "sha256": digests[name], "measured": entry})
@@ -86,9 +87,8 @@ def _versions(form: Form) -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             return None
 
-    return {package: version(package) for package in form.requires}
+    return {package: version(re.split(r"[^\w.-]", package)[0]) for package in form.requires}
 
 
 def _not_measured(why: str, device: DeviceSettings) -> dict[str, Any]:
-    nothing = dict.fromkeys(("median_ms", "p10_ms", "p90_ms", "count"))
-    return {**nothing, "threads": device.threads, "not_measured": why}
+    return {"not_measured": why, "threads": device.threads}
