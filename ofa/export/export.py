@@ -128,9 +128,10 @@ def _add_latencies(job: ExportJob, forms: Mapping[str, dict[str, Any]], folder: 
     """Into the facts of every form: what its file takes here; null where not asked for, or not for this machine."""
     times: Mapping[str, dict[str, Any] | None] = dict.fromkeys(forms)
     if settings.measure_forms:
-        # a run that takes its devices' times as they come waits for no quiet machine here either
-        as_they_come = bool(job.devices) and all(device.max_other_load is None for device in job.devices)
-        device = HERE.model_copy(update={"max_other_load": None}) if as_they_come else HERE
+        # a run whose devices wait for no quiet machine does not wait here either; but times taken beside other work,
+        # which may be ten times too long, are none
+        no_waiting = bool(job.devices) and all(device.max_other_load is None for device in job.devices)
+        device = HERE.model_copy(update={"patience_s": 0.0}) if no_waiting else HERE
         digests = {name: facts["sha256"] for name, facts in forms.items()}
         times = time_forms(digests, folder, input_shape=job.input_shape, device=device, journal=job.journal)
     for name, facts in forms.items():
