@@ -114,7 +114,7 @@ def measure_networks(
         pairs = zip(modules, input_shapes, strict=True)
         return [runtime.prepare(module, shape, threads=device.threads) for module, shape in pairs]
 
-    return _measure_calls(prepare, len(modules), device, rounds, seed)
+    return measure_calls(prepare, len(modules), device, rounds, seed)
 
 
 def measure_architectures(
@@ -148,7 +148,7 @@ def measure_onnx_files(
         pairs = zip(paths, shapes, strict=True)
         return [runtime.prepare_file(Path(p), threads=device.threads, input_shapes=sides) for p, sides in pairs]
 
-    return _measure_calls(prepare, len(paths), device, rounds, seed)
+    return measure_calls(prepare, len(paths), device, rounds, seed)
 
 
 def this_device(device: DeviceSettings) -> tuple[Runtime, DeviceFingerprint]:
@@ -160,9 +160,14 @@ def this_device(device: DeviceSettings) -> tuple[Runtime, DeviceFingerprint]:
     return runtime, fingerprint(runtime, threads=device.threads, contention=device.contention)
 
 
-def _measure_calls(
-    prepare: Callable[[], list[Call]], num: int, device: DeviceSettings, rounds: int | None, seed: int
+def measure_calls(
+    prepare: Callable[[], list[Call]], num: int, device: DeviceSettings, rounds: int | None = None, seed: int = 0
 ) -> list[Measurement]:
+    """Time `num` calls against each other, interleaved; `prepare` makes them anew for each of `device.instances`.
+
+    `device` says how long and how quiet the machine must be; its runtime is not asked. Raises `UserError` if the
+    machine does not become quiet.
+    """
     if rounds is not None:
         device = device.model_copy(update={"rounds": rounds})
     keys, ledger = [str(index) for index in range(num)], Ledger(max_drift=device.max_drift)

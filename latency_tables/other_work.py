@@ -67,10 +67,6 @@ class OtherWork:
                 share = self.check()
             if share <= self.limit:
                 return
-            if not told:
-                busy = f"{share * self.cores:.1f} of {self.cores} cores"
-                print(f"waiting: other processes keep {busy} busy", file=sys.stderr, flush=True)
-                told = True
             if self.waited_s >= self.patience_s:
                 raise UserError(
                     f"other processes keep {share * self.cores:.1f} of this machine's {self.cores} cores busy, and "
@@ -80,6 +76,10 @@ class OtherWork:
                     hint=f"{kept} Run the same command again when the machine is quiet, or give the device a larger "
                     "max_other_load",
                 )
+            if not told:
+                busy = f"{share * self.cores:.1f} of {self.cores} cores"
+                print(f"waiting: other processes keep {busy} busy", file=sys.stderr, flush=True)
+                told = True
             start = time.monotonic()
             share = None
             while share is None:

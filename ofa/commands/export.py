@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ofa.console import JsonFlag, emit
+from ofa.console import JsonFlag, emit, note
 
 
 def _print_bundle(form: dict[str, Any]) -> None:
@@ -30,10 +30,14 @@ def export(
         ),
     ],
     formats: Annotated[
-        str | None, typer.Option("--format", help="Forms, comma-separated; left out: those of the config.")
+        str | None,
+        typer.Option("--format", help="Forms, comma-separated, or all; left out: those of the config."),
     ] = None,
     board: Annotated[
         str | None, typer.Option(help="Of the form mcu: a board's name or YAML file; left out: that of the config.")
+    ] = None,
+    npu: Annotated[
+        str | None, typer.Option(help="Of the form ethos-u: the accelerator; left out: that of the config.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The folder to make; left out: RUN/exports/NAME.")
@@ -45,7 +49,8 @@ def export(
 ) -> None:
     """Export any subnet of a run: weights, architecture and deployable files that were checked against each other.
 
-    The test split is not read: it is for the winners of a finished search.
+    A form that fails is told, with the operator that it cannot take, and the others come out all the same (exit code
+    2). The test split is not read, but for networks that a finished search has named and scored.
     """
     from ofa.config import load_run_config
     from ofa.export.adhoc import export_architecture
@@ -53,12 +58,23 @@ def export(
     forms = [name.strip() for name in formats.split(",") if name.strip()] if formats is not None else None
     config = load_run_config(run)
     folder, report = export_architecture(
-        run, config, architecture, forms=forms, board=board, out=output, finetuned=finetuned, quiet=json
+        run, config, architecture, forms=forms, board=board, npu=npu, out=output, finetuned=finetuned, quiet=json
     )
     if json:
         emit({"folder": str(folder), **report})
-        return
-    from ofa.report.text import milliseconds, share, size
+    else:
+        _print(folder, report)
+    for name, failure in report["failed"].items():
+        note(f"error: {name}: {failure['message']}")
+    if report["failed"]:
+        raise typer.Exit(2)
+
+
+def _print(folder: Path, report: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from ofa.export.summary import absent, forms_table, notes
+    from ofa.report.text import milliseconds, share
 
     accuracy = report["accuracy"]["selection"]
     print(f"{report['key']}: selection accuracy {share(accuracy['accuracy'])} (from the {accuracy['form']} file)")
@@ -67,15 +83,9 @@ def export(
         print(f"{device}: {milliseconds(latency['predicted_ms'])} predicted, {milliseconds(measured)} measured")
     if (mcu := report["forms"].get("mcu")) is not None:
         _print_bundle(mcu)
-    for form in report["forms"].values():
-        ties = f" ({form['num_ties']} of {form['num_images']} images aside)" if form.get("num_ties") else ""
-        print(f"{folder / form['file']}  {size(form['bytes'])}, off by at most {form['max_abs']:.1e}{ties}")
-        if scores := form.get("accuracy"):
-            found, exact = (share(scores[key]["accuracy"]) for key in ("form", "network"))
-            print(f"  int8 selection accuracy {found}, of the network {exact}")
-        if micro := form.get("micro"):
-            total = micro["arena_head_bytes"] + micro["arena_tail_bytes"]
-            others = micro["num_off_by_one"] + micro["num_off_by_more"]
-            print(
-                f"  TensorFlow Lite Micro: arena {size(total)}, {others} of {micro['num_outputs']} outputs not LiteRT's"
-            )
+    print(f"{folder}:")
+    Console().print(forms_table(report["forms"]))
+    for line in notes(report):
+        print(line)
+    if lines := absent(report):
+        print("not made:", *lines, sep="\n  ")

@@ -11,10 +11,10 @@ from ofa.export.export import export_network
 from ofa.export.finetune import FILE as TUNED
 from ofa.export.finetune import FOLDER as TUNED_FOLDER
 from ofa.export.finetune import load_finetuned
-from ofa.export.forms.registry import get_form
+from ofa.export.forms.registry import FORMS, form_name, get_form
 from ofa.export.search_file import FILE, read_search
 from ofa.export.session import ExportSession
-from ofa.export.settings import ExportSettings
+from ofa.export.settings import ALL, ExportSettings
 from ofa.export.winners import budget_facts, search_facts
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError, unknown_name
@@ -36,6 +36,7 @@ def export_architecture(
     *,
     forms: list[str] | None,
     board: str | None = None,
+    npu: str | None = None,
     out: Path | None,
     finetuned: bool = False,
     quiet: bool = False,
@@ -44,18 +45,19 @@ def export_architecture(
 
     With `finetuned` the network is the one in RUN/finetuned/KEY; `which` may also be another folder of a fine-tuning.
     Without `out` the folder is `RUN/exports/NAME`. The test split is not read: choosing among networks by it would
-    spoil it. A network that a finished run scored shows that score.
+    spoil it. Only a network that a finished run scored is scored in its other forms too.
     """
     settings = config.export
-    if board is None and forms is not None and "mcu" in forms and len(config.boards) == 1:
-        board = config.boards[0].board
     if forms is not None:
-        for form in forms:
-            get_form(form, key="--format")
-        chosen = {"forms": forms} | ({} if board is None else {"board": board})
-        settings = parse_settings(ExportSettings, {**settings.model_dump(), **chosen}, prefix="--format")
-    elif board is not None:
-        settings = parse_settings(ExportSettings, {**settings.model_dump(), "board": board}, prefix="--board")
+        forms = [form_name(name) for name in forms]
+        _check_any_installed(forms)
+        if board is None and {"mcu", ALL} & set(forms) and settings.board is None and len(config.boards) == 1:
+            board = config.boards[0].board
+    chosen = {"forms": forms, "board": board, "npu": npu}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    if chosen:
+        prefix = "--format" if forms is not None else f"--{next(iter(chosen))}"
+        settings = parse_settings(ExportSettings, {**settings.model_dump(), **chosen}, prefix=prefix)
     if Path(which).is_file():
         read_architecture(Path(which))  # a damaged file is told before the supernet is read
     session = ExportSession(run, config, quiet)
@@ -80,6 +82,19 @@ def export_architecture(
     _check_replaceable(folder)
     remove_leftovers(folder.parent)
     return folder, export_network(job, out=folder, settings=settings, quiet=quiet)
+
+
+def _check_any_installed(forms: list[str]) -> None:
+    """Raises `UserError` for an unknown name, and where none of `forms` is installed: before the supernet is read."""
+    errors = []
+    for name in (name for name in forms if name != ALL):
+        FORMS.get(name, key="--format")
+        try:
+            get_form(name, key="--format")
+        except UserError as error:
+            errors.append(error)
+    if forms and len(errors) == len(forms):
+        raise errors[0]
 
 
 def _find(run: Path, which: str, space: SearchSpace) -> tuple[str, Architecture, dict[str, Any]]:

@@ -26,7 +26,7 @@ from trainers.data.test_ledger import score_once, stored_score
 
 if TYPE_CHECKING:
     from latency_tables.cortex_m.program import Program
-    from ofa.export.export import ExportJob
+    from ofa.export.job import ExportJob
 
 #: the folder of a bundle in an export; of further boards `mcu-NAME`
 FOLDER = "mcu"

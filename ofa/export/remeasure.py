@@ -10,8 +10,8 @@ from torch.fx import GraphModule
 from latency_tables.measure import measure_networks, measure_onnx_files, this_device
 from latency_tables.settings import DeviceSettings
 from ofa.export.forms.registry import get_form
-from search_spaces.common.errors import UserError
-from search_spaces.common.files import append_line, digest, file_digest, read_lines
+from ofa.export.journal import find_measured
+from search_spaces.common.files import append_line, digest, file_digest
 
 #: A network alone is measured in a moment, which a burst of other work can fill: the middle one of several is reported.
 _SETS = 5
@@ -37,7 +37,7 @@ def remeasure(
     path = None if form is None else folder / get_form(form).file
     file = None if path is None else file_digest(path)
     key = digest([network_sha256, list(input_shape), file, device.model_dump(mode="json"), machine])
-    known = None if journal is None else _known(journal, key)
+    known = None if journal is None else find_measured(journal, key)
     if known is not None:
         return known
     sets = []
@@ -57,15 +57,3 @@ def remeasure(
     if journal is not None:
         append_line(journal, {"key": key, "device": device.name, "network_sha256": network_sha256, "measured": entry})
     return entry
-
-
-def _known(journal: Path, key: str) -> dict[str, Any] | None:
-    for number, line in enumerate(read_lines(journal, "measurement journal"), start=1):
-        if not isinstance(line, dict) or not isinstance(line.get("measured"), dict):
-            raise UserError(
-                f"line {number} is not a measurement", file=journal, hint="Delete the file to measure again"
-            )
-        if line.get("key") == key:
-            measured: dict[str, Any] = line["measured"]
-            return measured
-    return None

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch.fx import GraphModule
 
-from ofa.export.export import ExportJob
 from ofa.export.finetune import FinetuneSettings, finetune
+from ofa.export.job import ExportJob
 from ofa.search.costs import run_tables
 from search_spaces import Architecture, SearchSpace
 from search_spaces.costs import CostTable

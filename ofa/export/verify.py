@@ -9,11 +9,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ofa.export.failures import reason_of
+from ofa.export.forms.base import Predict
 from ofa.export.forms.registry import get_form
 from search_spaces.common.errors import UserError
 
 #: what a form in integers must keep: the class of most images, and logits that are no noise
 LEAST_AGREEMENT, LEAST_SIGNAL_DB = 0.75, 6.0
+
+
+class DoesNotRun(UserError):
+    """A file that was written but that its runtime does not load or compute."""
 
 
 @dataclass(frozen=True)
@@ -41,32 +47,50 @@ def verify_forms(
     tolerance: float,
     ties: bool = False,
 ) -> dict[str, Difference]:
-    """Load every form from `folder` and compare it with `network` on `images` (N, C, R, R).
-
-    Batches of several sizes go through, so that a form fixed to one size is found out. Raises `UserError`, naming the
-    form and the difference, where a logit is off by more than `tolerance` or not finite, or the most likely class is
-    another one. Where the network is of those in which rounding may decide (`ties`), that is no fault for one image in
-    16. Forms that are not `exact` must keep three quarters of the classes and 6 dB of the logits instead.
-    """
-    allowed = len(images) // 16 if ties else 0
+    """Load every form from `folder` and compare it with `network` on `images` (N, C, R, R), as `verify_form` does."""
     with torch.inference_mode():
         expected = network(images)
-        return {
-            name: _compare(expected, _outputs(name, folder, images), name=name, tolerance=tolerance, ties=allowed)
-            for name in forms
-        }
+    return {
+        name: verify_form(name, load_form(name, folder), expected, images, tolerance=tolerance, ties=ties)
+        for name in forms
+    }
 
 
-def _outputs(name: str, folder: Path, images: Tensor) -> Tensor:
+def load_form(name: str, folder: Path) -> Predict:
+    """What the file in `folder` computes. Raises `DoesNotRun` where its runtime does not load it."""
     form = get_form(name)
     try:
-        predict = form.load(folder)
-        return torch.cat([predict(batch) for batch in _uneven_batches(images)])
+        return form.load(folder)
     except UserError:
         raise
     except Exception as error:  # every runtime has errors of its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the form {name!r} does not run: {reason}", file=form.file) from error
+        raise _does_not_run(name, error) from error
+
+
+def verify_form(
+    name: str, predict: Predict, expected: Tensor, images: Tensor, *, tolerance: float, ties: bool = False
+) -> Difference:
+    """Compare what a loaded form computes with the network's logits `expected` (N, num_classes) on `images`.
+
+    Batches of several sizes go through, so that a form fixed to one size is found out. Raises `DoesNotRun` where the
+    file cannot be computed, and `UserError`, naming the form and the difference, where a logit is off by more than
+    `tolerance` or not finite, or the most likely class is another one. Where the network is of those in which rounding
+    may decide (`ties`), that is no fault for one image in 16. Forms that are not `exact` must keep three quarters of
+    the classes and 6 dB of the logits instead.
+    """
+    allowed = len(images) // 16 if ties else 0
+    with torch.inference_mode():
+        try:
+            found = torch.cat([predict(batch) for batch in _uneven_batches(images)])
+        except UserError:
+            raise
+        except Exception as error:  # every runtime has errors of its own
+            raise _does_not_run(name, error) from error
+        return _compare(expected, found, name=name, tolerance=tolerance, ties=allowed)
+
+
+def _does_not_run(name: str, error: Exception) -> DoesNotRun:
+    return DoesNotRun(f"the form {name!r} does not run: {reason_of(error)}", file=get_form(name).file)
 
 
 def _compare(expected: Tensor, found: Tensor, *, name: str, tolerance: float, ties: int) -> Difference:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ofa.console import note
+from ofa.export.catalog import wanted_forms
 from ofa.export.export import export_network
 from ofa.export.reference import score_largest
 from ofa.export.search_file import read_search
@@ -44,9 +46,10 @@ def export_winners(run: Path, config: RunConfig, *, quiet: bool = False) -> dict
         facts = {"budget": budget_facts(budget), "search": search_facts(winner), "finetuning": finetuning}
         job = session.job(budget["name"], architecture, network, read_test=True, facts=facts)
         job = replace(job, limits=budget["limits"], boards=board_jobs(config, budget))
-        reports[budget["name"]] = export_network(
-            job, out=run / FOLDER / budget["name"], settings=config.export, quiet=quiet
-        )
+        report = export_network(job, out=run / FOLDER / budget["name"], settings=config.export, quiet=quiet)
+        for form, failure in report["failed"].items():
+            note(f"[{config.name}] warning: {budget['name']} was exported without {form}: {failure['message']}")
+        reports[budget["name"]] = report
     score_largest(session)
     return reports
 
@@ -60,13 +63,13 @@ def board_jobs(config: RunConfig, budget: dict[str, Any]) -> tuple[BoardJob, ...
     from ofa.export.boards import FOLDER as BUNDLE
     from ofa.export.boards import BoardJob
 
-    told = budget["winner"]["predicted_costs"]
+    told, alone = budget["winner"]["predicted_costs"], "mcu" not in wanted_forms(config.export).forms
     return tuple(
         BoardJob(
             device=board,
             quantization=config.quantization,
             predicted={metric_of(name): told[name] for name in told if device_of(name) == board.name},
-            folder=BUNDLE if len(boards) == 1 and BUNDLE not in config.export.forms else f"{BUNDLE}-{board.name}",
+            folder=BUNDLE if len(boards) == 1 and alone else f"{BUNDLE}-{board.name}",
         )
         for board in boards
     )

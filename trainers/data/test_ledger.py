@@ -31,6 +31,16 @@ def stored_score(ledger: Path, *, key: str, split_sha256: str) -> dict[str, floa
     return None
 
 
+def is_scored(ledger: Path, *, key: str, split_sha256: str) -> bool:
+    """Whether network `key` has a score on this test split, by itself or in any form (`key/FORM`)."""
+    return any(
+        line["event"] == "scored"
+        and line["split_sha256"] == split_sha256
+        and (line["key"] == key or line["key"].startswith(f"{key}/"))
+        for line in _lines(ledger)
+    )
+
+
 def enter_opening(ledger: Path, *, key: str, split_sha256: str) -> None:
     """Enter that network `key` is about to be scored. Raises `UserError` if it has a score."""
     if stored_score(ledger, key=key, split_sha256=split_sha256) is not None:

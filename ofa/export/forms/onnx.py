@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from latency_tables.onnx.graph import to_onnx
+from latency_tables.runtimes.onnxruntime import OnnxRuntime
 from ofa.export.forms.base import BATCH, INPUT, OUTPUT, Predict, Source
 from search_spaces.common.errors import UserError, in_file
 from search_spaces.common.files import write_bytes
@@ -59,3 +61,7 @@ class OnnxForm:
             return torch.from_numpy(np.asarray(session.run([OUTPUT], {INPUT: images.cpu().numpy()})[0]))
 
         return predict
+
+    def prepare(self, folder: Path, input_shape: tuple[int, int, int], *, threads: int) -> Callable[[], object]:
+        """As the device `onnxruntime` runs files."""
+        return OnnxRuntime().prepare_file(folder / self.file, threads=threads, input_shapes=[(1, *input_shape)])

@@ -5,11 +5,13 @@ else.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from ofa.export.forms.base import Predict, Source
+from ofa.export.forms.torch_call import torch_call
 from search_spaces.common.files import write_bytes
 
 _USAGE = """\
@@ -40,3 +42,7 @@ class Pt2Form:
     def load(self, folder: Path) -> Predict:
         network: Predict = torch.export.load(folder / self.file).module()
         return network
+
+    def prepare(self, folder: Path, input_shape: tuple[int, int, int], *, threads: int) -> Callable[[], object]:
+        """Torch as it is, op by op; its threads are the process's (`threads` while a latency is measured)."""
+        return torch_call(self.load(folder), input_shape)

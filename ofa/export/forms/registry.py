@@ -51,6 +51,12 @@ def _mcu() -> Form:
     return McuForm()
 
 
+def form_name(text: str) -> str:
+    """The name of a form as it is registered: `onnx_int8` is `onnx-int8`."""
+    name = text.strip()
+    return name if name in FORMS else name.replace("_", "-")
+
+
 def get_form(name: str, *, key: str = "forms") -> Form:
     """The form called `name`. Raises `UserError` for an unknown one, or when its converter is not installed."""
     make = FORMS.get(name, key=key)
@@ -62,5 +68,11 @@ def get_form(name: str, *, key: str = "forms") -> Form:
             f"needs the package {package!r}, which is not installed",
             key=key,
             value=name,
-            hint=f"pip install 'ofa-nas[{_EXTRAS[name]}]'" if name in _EXTRAS else f"pip install {package}",
+            hint=install_hint(name, error),
         ) from error
+
+
+def install_hint(name: str, error: ModuleNotFoundError) -> str:
+    """The command that brings what the form `name` lacks."""
+    package = (error.name or str(error)).split(".")[0]
+    return f"pip install 'ofa-nas[{_EXTRAS[name]}]'" if name in _EXTRAS else f"pip install {package}"

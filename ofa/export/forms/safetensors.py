@@ -4,6 +4,7 @@ project.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from safetensors.torch import load_file, save
@@ -11,6 +12,7 @@ from torch.fx import GraphModule
 
 from ofa.export.architecture_file import read_architecture_file
 from ofa.export.forms.base import Predict, Source
+from ofa.export.forms.torch_call import torch_call
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import write_bytes
 from search_spaces.plain import build_network
@@ -44,6 +46,10 @@ class SafetensorsForm:
 
     def load(self, folder: Path) -> Predict:
         return load_network(folder)
+
+    def prepare(self, folder: Path, input_shape: tuple[int, int, int], *, threads: int) -> Callable[[], object]:
+        """Torch as it is, op by op; its threads are the process's (`threads` while a latency is measured)."""
+        return torch_call(self.load(folder), input_shape)
 
 
 def load_network(folder: Path) -> GraphModule:

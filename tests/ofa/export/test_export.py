@@ -13,12 +13,11 @@ import pytest
 import torch
 
 from ofa.export.export import ExportJob, export_network
-from ofa.export.forms.onnx import OnnxForm
 from ofa.export.forms.safetensors import load_network
 from ofa.export.remeasure import remeasure
 from ofa.export.settings import ExportSettings
-from search_spaces.common.errors import UserError
 from search_spaces.common.files import file_digest, read_lines
+from tests.ofa.export.fakes import Honest, InInt8, register
 
 
 def test_all_files_are_there_and_as_the_report_says(exported: tuple[ExportJob, Path, dict]) -> None:
@@ -29,7 +28,8 @@ def test_all_files_are_there_and_as_the_report_says(exported: tuple[ExportJob, P
         assert (
             form["sha256"] == file_digest(out / form["file"]) and form["bytes"] == (out / form["file"]).stat().st_size
         )
-        assert form["num_images"] >= 64 and form["max_abs"] <= 1e-4
+        assert form["num_images"] >= 64 and form["max_abs"] <= 1e-4 and form["exact"]
+        assert form["latency"]["median_ms"] > 0
     assert json.loads((out / "report.json").read_text()) == report
     assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
 
@@ -57,6 +57,10 @@ def test_scores_are_those_of_the_file(exported: tuple[ExportJob, Path, dict]) ->
         num += len(labels)
     assert report["accuracy"]["selection"]["accuracy"] == pytest.approx(correct / num, abs=1e-9)
     assert report["accuracy"]["test"]["num_images"] == job.data.size("test")
+    for form in report["forms"].values():
+        assert form["accuracy"]["selection"]["accuracy"] == pytest.approx(correct / num, abs=1e-9)
+        assert form["accuracy"]["test"]["accuracy"] == report["accuracy"]["test"]["accuracy"]
+    assert report["accuracy"]["selection"]["form"] == "onnx" and len(scored(job)) == len(report["forms"])
 
 
 def test_a_second_export_does_nothing_again(exported: tuple[ExportJob, Path, dict]) -> None:
@@ -72,7 +76,7 @@ def test_a_damaged_export_is_made_again_from_the_same_readings(
 ) -> None:
     job, _, _ = exported
     job = replace(job, ledger=tmp_path / "ledger.jsonl", journal=tmp_path / "journal.jsonl")
-    out, settings = tmp_path / "again", ExportSettings(forms=("safetensors",))
+    out, settings = tmp_path / "again", ExportSettings(forms=("safetensors",), measure_forms=False)
     first = export_network(job, out=out, settings=settings, quiet=True)
     (out / "model.safetensors").write_bytes(b"damaged")
     assert (
@@ -176,23 +180,47 @@ def test_files_name_no_path_of_this_machine(exported: tuple[ExportJob, Path, dic
         assert b"site-packages" not in content and str(Path.cwd()).encode() not in content, path.name
 
 
-def test_a_failing_converter_leaves_no_half_export(
+def scored(job: ExportJob) -> list[str]:
+    return [line["key"] for line in read_lines(job.ledger, "ledger") if line["event"] == "scored"]
+
+
+def test_only_a_network_with_a_test_score_is_scored_in_other_forms(
     job: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: OnnxForm, *arguments: object, **more: object) -> None:
-        raise RuntimeError("no conversion for aten::special")
-
-    monkeypatch.setattr(OnnxForm, "write", fail)
-    settings = ExportSettings(forms=("safetensors", "onnx"))
-    with pytest.raises(UserError, match=r"onnx.*aten::special"):
-        export_network(job, out=tmp_path / "small", settings=settings, quiet=True)
-    assert list(tmp_path.iterdir()) == []  # nothing exported, nothing left over, the test split not read
-
-
-def test_an_ad_hoc_export_does_not_read_the_test_split(job: ExportJob, tmp_path: Path) -> None:
-    settings = ExportSettings(forms=("safetensors",))
-    report = export_network(replace(job, read_test=False), out=tmp_path / "one", settings=settings, quiet=True)
+    register(monkeypatch, Honest(), InInt8())
+    settings = ExportSettings(forms=("safetensors",), measure_forms=False)
+    more = ExportSettings(forms=("safetensors", "honest", "in-int8"), measure_forms=False)
+    adhoc = replace(job, read_test=False)
+    report = export_network(adhoc, out=tmp_path / "one", settings=more, quiet=True)
     assert report["accuracy"]["test"] is None and not job.ledger.exists()
-    scored = export_network(job, out=tmp_path / "two", settings=settings, quiet=True)
-    again = export_network(replace(job, read_test=False), out=tmp_path / "three", settings=settings, quiet=True)
-    assert again["accuracy"]["test"]["accuracy"] == scored["accuracy"]["test"]["accuracy"]
+    assert all(form["accuracy"]["test"] is None for form in report["forms"].values())
+    winner = export_network(job, out=tmp_path / "two", settings=settings, quiet=True)
+    assert scored(job) == [job.test_key]
+    again = export_network(adhoc, out=tmp_path / "three", settings=more, quiet=True)
+    assert again["accuracy"] == winner["accuracy"]
+    assert scored(job)[:2] == [job.test_key, f"{job.test_key}/honest"] and len(scored(job)) == 3
+    assert scored(job)[2].startswith(f"{job.test_key}/in-int8-")
+    for name, form in again["forms"].items():
+        assert form["accuracy"]["test"]["form"] == name and form["accuracy"]["test"]["num_images"] == 80
+    exact, int8 = (again["forms"][name]["accuracy"] for name in ("honest", "in-int8"))
+    assert exact["test"]["accuracy"] == winner["accuracy"]["test"]["accuracy"]
+    assert int8["test"]["loss"] != exact["test"]["loss"] and int8["network"] != int8["selection"]
+    before = job.ledger.read_text()
+    export_network(adhoc, out=tmp_path / "four", settings=more, quiet=True)
+    assert job.ledger.read_text() == before
+
+
+def test_int8_alone_does_not_take_the_key_of_the_network(
+    job: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it given the score of an exact form."""
+    register(monkeypatch, InInt8())
+    settings = ExportSettings(forms=("in-int8",), measure_forms=False)
+    report = export_network(job, out=tmp_path / "int8", settings=settings, quiet=True)
+    assert report["accuracy"]["test"]["form"] == "in-int8" and job.test_key not in scored(job)
+    exact = ExportSettings(forms=("safetensors",), measure_forms=False)
+    export_network(job, out=tmp_path / "fp32", settings=exact, quiet=True)
+    assert scored(job)[1:] == [job.test_key]
+    coarser = settings.model_copy(update={"num_calibration_images": 8})
+    export_network(job, out=tmp_path / "other", settings=coarser, quiet=True)
+    assert len(set(scored(job))) == 3  # calibrated on other images it is another file

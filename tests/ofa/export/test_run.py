@@ -16,12 +16,15 @@ from ofa.config import RunConfig, load_config
 from ofa.export import finetune as finetuning
 from ofa.export.adhoc import export_architecture
 from ofa.export.finetune import FinetuneSettings, finetune, finetune_config, score_finetuned, train_finetuned
+from ofa.export.forms.mcu import McuForm
+from ofa.export.forms.safetensors import SafetensorsForm
 from ofa.export.session import LEDGER, ExportSession
 from ofa.export.winners import export_winners
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import read_lines, write_json
 from search_spaces.supernet import Supernet
+from tests.ofa.export.fakes import HalfWritten, Honest, InInt8, LatePackage, Refusing, not_installed, register
 from trainers.checkpoints.store import load_supernet, save_supernet, weights_digest, write_tensors
 from trainers.data import ImageData
 
@@ -39,7 +42,7 @@ def run(tmp_path: Path, supernet: Supernet, space: SearchSpace, data: ImageData)
         "data": {"name": "synthetic", "num_classes": 4, "num_images": 480, "image_size": 24, "split": split},
         "train": {"recipe": "sandwich", "epochs": 1},
         "search": {"budgets": {"small": {"params": "1M"}, "large": {"params": "2M"}}},
-        "export": {"forms": list(FORMS)},
+        "export": {"forms": list(FORMS), "measure_forms": False},
     }
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     save_supernet(run, supernet, space, {"data": data.description(), "seed": 0, "step": 1})
@@ -127,6 +130,92 @@ def test_what_cannot_be_exported_is_said(
     write_json(run / "search.json", {**found, "weights_sha256": "0" * 64})
     with pytest.raises(UserError, match="another supernet"):
         export_winners(run, config, quiet=True)
+
+
+def test_a_run_goes_on_without_a_form_that_fails_and_warns(
+    run: Path,
+    config: RunConfig,
+    architecture: Architecture,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    register(monkeypatch, HalfWritten())
+    write_search(run, {"small": architecture})
+    config = config.model_copy(update={"export": config.export.model_copy(update={"forms": ("safetensors", "half")})})
+    reports = export_winners(run, config, quiet=True)
+    assert set(reports["small"]["forms"]) == {"safetensors"} and (run / "reference.json").exists()
+    assert capsys.readouterr().err == "[tiny] warning: small was exported without half: ValueError\n"
+
+
+@pytest.fixture
+def some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A computer that has few forms."""
+    register(
+        monkeypatch, SafetensorsForm(), Honest(), InInt8(), LatePackage(), only=True, mcu=McuForm, gone=not_installed
+    )
+
+
+def test_all_means_what_is_installed_and_says_what_brings_the_rest(
+    some: None, run: Path, ofa: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    answer = ofa("export", run, "smallest", "--format", "all", "-o", out, "--json")
+    report = json.loads(answer.out)
+    assert answer.code == 0 and not answer.err and report["failed"] == {}
+    assert list(report["forms"]) == ["safetensors", "honest", "in-int8"]
+    assert report["missing"] == {"gone": "pip install nowhere", "latepackage": "pip install nowhere"}
+    assert report["left_out"] == {"mcu": "is for a board, and none is named: --board NAME"}
+    stamp = (out / "honest.bin").stat().st_mtime_ns
+    text = ofa("export", run, "smallest", "--format", "all", "-o", out)
+    assert text.code == 0 and not text.err
+    assert text.out.endswith(
+        "not made:\n  gone: pip install nowhere\n  latepackage: pip install nowhere\n"
+        "  mcu: is for a board, and none is named: --board NAME\n"
+    )
+    assert (out / "honest.bin").stat().st_mtime_ns == stamp  # a package that is missing makes nothing unfinished
+
+
+def test_forms_by_name(some: None, run: Path, ofa: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    answer = ofa("export", run, "smallest", "--format", "safetensors, in_int8", "-o", out, "--json")
+    assert answer.code == 0 and list(json.loads(answer.out)["forms"]) == ["safetensors", "in-int8"]
+    for words, told in (
+        ("gone", "--format: needs the package 'nowhere', which is not installed (got 'gone'). pip install nowhere"),
+        ("honst", "--format: unknown export form 'honst'. Did you mean 'honest'?"),
+        ("all,honest", "--format.forms: 'all' has every form in it already"),
+        ("in-int8,in_int8", "--format.forms: names a form twice"),
+    ):
+        refused = ofa("export", run, "smallest", "--format", words, "-o", tmp_path / "none")
+        assert refused.code == 2 and told in refused.err and not refused.out
+    # one that is installed comes out beside one that is not
+    answer = ofa("export", run, "smallest", "--format", "honest,gone", "-o", out)
+    assert answer.code == 2 and (out / "honest.bin").exists() and "honest.bin" in answer.out
+    assert answer.err == "error: gone: needs the package 'nowhere', which is not installed. pip install nowhere\n"
+
+
+def test_the_operator_is_on_the_terminal_and_in_the_json(
+    run: Path, ofa: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    register(monkeypatch, Refusing(), InInt8())
+    words = ("export", run, "smallest", "--format", "refusing,safetensors,in-int8", "-o", tmp_path / "out")
+    answer = ofa(*words)
+    assert answer.code == 2 and answer.err.startswith("error: refusing: cannot take the operator `")
+    assert answer.err.endswith(": no kernel for a gate\n") and answer.err.count("\n") == 1
+    table = answer.out.split("out:\n")[1].splitlines()
+    assert max(map(len, table)) <= 80 and "model.safetensors" in table[3] and " dB " in table[4]
+    assert "of the network's" in table[5]
+    answer = ofa(*words, "--json")
+    failure = json.loads(answer.out)["failed"]["refusing"]
+    assert answer.code == 2 and failure["slot"] and failure["operator"].startswith("mbconv-")
+    assert f"`{failure['slot']}` ({failure['operator']})" in failure["message"]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("all", ("all",)), (["all"], ("all",)), (["onnx", "safetensors"], ("onnx", "safetensors"))]
+)
+def test_forms_in_a_config(run: Path, written: object, read: tuple[str, ...]) -> None:
+    config = load_config(run / "config.yaml", [f"export.forms={json.dumps(written)}"])
+    assert config.export.forms == read
 
 
 TUNING = FinetuneSettings(epochs=2, lr=3e-3, weight_decay=1e-2, batch_size=60)

@@ -77,7 +77,7 @@ def test_it_is_near_the_network_and_other_weights_are_not(written: tuple[fx.Grap
     other = clone_network(network)
     with torch.no_grad():
         other.get_parameter("head.weight").mul_(-1)
-    with pytest.raises(UserError, match=r"model_int8\.tflite: the form 'tflm' differs from the network: \d+ of 32"):
+    with pytest.raises(UserError, match=r"model_tflm\.tflite: the form 'tflm' differs from the network: \d+ of 32"):
         verify_forms(other, some_images(), folder=folder, forms=("tflm",), tolerance=1e-4)
 
 
@@ -101,7 +101,7 @@ def test_it_is_written_the_same_every_time_and_calibrated_on_what_it_is_given(
     TflmForm().write(Source(network, SHAPE, 10 * some_images()), tmp_path)
     assert file_digest(tmp_path / TflmForm.file) != before
     for nothing in (None, some_images()[:0]):
-        with pytest.raises(UserError, match=r"model_int8\.tflite: int8 needs images to calibrate with"):
+        with pytest.raises(UserError, match=r"model_tflm\.tflite: int8 needs images to calibrate with"):
             TflmForm().write(Source(network, SHAPE, nothing), tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_a_damaged_file_is_named(written: tuple[fx.GraphModule, Path]) -> None:
     network, folder = written
     path = folder / TflmForm.file
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UserError, match=r"model_int8\.tflite: not a TFLite model"):
+    with pytest.raises(UserError, match=r"model_tflm\.tflite: not a TFLite model"):
         verify_forms(network, some_images(), folder=folder, forms=("tflm",), tolerance=1e-4)
 
 
@@ -126,7 +126,7 @@ def test_what_it_cannot_do_is_named(elsewhere: None, tmp_path: Path) -> None:
     model = to_tflite(fx.symbolic_trace(Drops()).eval(), (7, 6))
     with pytest.raises(UserError, match=r"^topk: TensorFlow Lite Micro has no operator TOPK_V2"):
         tflite_micro.check_operators(model)
-    with pytest.raises(UserError, match=r"model_int8\.tflite: 0: torch\.nn\.Softplus cannot be converted"):
+    with pytest.raises(UserError, match=r"model_tflm\.tflite: 0: torch\.nn\.Softplus cannot be converted"):
         softplus = fx.symbolic_trace(nn.Sequential(nn.Softplus()))
         TflmForm().write(Source(softplus, SHAPE, some_images()), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -198,25 +198,28 @@ def test_another_result_of_the_microcontroller_is_refused(
     found = TflmForm().examine(source, folder)["micro"]
     assert (found["num_off_by_one"], found["num_off_by_more"], found["most_steps"]) == (3, 0, 1)
     steps[0, 0, 3] = 64
-    with pytest.raises(UserError, match=r"model_int8\.tflite: .*something else than LiteRT: up to 64 steps"):
+    with pytest.raises(UserError, match=r"model_tflm\.tflite: .*something else than LiteRT: up to 64 steps"):
         TflmForm().examine(source, folder)
 
 
 def test_the_report_says_what_int8_loses(job: ExportJob, elsewhere: None, tmp_path: Path) -> None:
     out = tmp_path / "out"
     job = replace(job, read_test=False)
-    report = export_network(job, out=out, settings=ExportSettings(forms=("safetensors", "tflm")), quiet=True)
+    report = export_network(
+        job, out=out, settings=ExportSettings(forms=("safetensors", "tflm"), measure_forms=False), quiet=True
+    )
     form = report["forms"]["tflm"]
     assert (out / form["file"]).stat().st_size == form["bytes"] and form["micro"] is None
     assert form["signal_db"] > 6 and form["num_moved"] <= 16
     accuracy = form["accuracy"]
     assert accuracy["network"]["accuracy"] == report["accuracy"]["selection"]["accuracy"]
-    assert accuracy["form"]["num_images"] == accuracy["network"]["num_images"] == job.data.size("selection")
+    assert accuracy["selection"]["num_images"] == accuracy["network"]["num_images"] == job.data.size("selection")
+    assert accuracy["test"] is None
     predict, correct = get_form("tflm").load(out), 0
     for images, labels in job.data.batches("selection", resolution=job.architecture.resolution, batch_size=50):
         correct += int((predict(images).argmax(1) == labels).sum())
-    assert accuracy["form"]["accuracy"] == pytest.approx(correct / job.data.size("selection"))
-    assert "accuracy" not in report["forms"]["safetensors"]
+    assert accuracy["selection"]["accuracy"] == pytest.approx(correct / job.data.size("selection"))
+    assert set(report["forms"]["safetensors"]["accuracy"]) == {"selection", "test"}
 
 
 def test_calibration_images_are_of_the_whole_split(data: ImageData) -> None:
