@@ -33,8 +33,8 @@ def spaces(
             emit({"spaces": rows, "broken": [str(error) for error in broken]})
         else:
             _print_list(rows)
-        for error in broken:
-            note(str(error))
+        for problem in broken:
+            note(str(problem))
         return
     from ofa.config import space_of
 

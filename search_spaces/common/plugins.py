@@ -55,7 +55,7 @@ class Plugin:
             raise self.error(f"does not follow the protocol: {type(thing).__name__} {what}")
 
     def checked(self, make: Callable[..., object], makes: Iterable[str]) -> Callable[..., object]:
-        """`make`, with what it makes checked. A package that is missing stays a `ModuleNotFoundError`: callers tell it."""
+        """`make`, with what it makes checked. A missing package stays a `ModuleNotFoundError`, which callers tell."""
 
         def made(*args: object, **kwargs: object) -> object:
             try:

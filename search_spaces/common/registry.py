@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar, cast
 
 from search_spaces.common.errors import UserError, unknown_name
@@ -60,11 +60,14 @@ class Registry(Generic[T]):
         return () if self.entry_points is None else plugins(self.kind, self.entry_points)
 
     def unknown(
-        self, name: object, *, also: tuple[str, ...] = (), file: object = None, key: str | None = None
+        self, name: object, *, also: Iterable[str] = (), file: object = None, key: str | None = None
     ) -> UserError:
-        """The error for a name that is not here; it says which names come from plug-ins. `also`: what else will do."""
+        """The error for a name that is not here; it says which names come from plug-ins. `also`: what else will do, a
+        registry perhaps.
+        """
         error = unknown_name(self.kind, name, [*also, *self.names()], file=file, key=key)
-        if told := [f"{plugin.name} of {plugin.distribution}" for plugin in self.plugins()]:
+        offered = (*(also.plugins() if isinstance(also, Registry) else ()), *self.plugins())
+        if told := [f"{plugin.name} of {plugin.distribution}" for plugin in offered]:
             error.hint = f"{error.hint}. From plug-ins: {', '.join(told)}"
         return error
 
