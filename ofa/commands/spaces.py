@@ -85,9 +85,11 @@ def _print_list(rows: list[dict[str, Any]]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         macs, params, *_ = _ranges(row)
-        from_plugin = f" ({row['plugin']})" if row["plugin"] else ""
-        table.add_row(row["name"] + from_plugin, _size(row["size"]), macs.replace("MACs", ""), params)
-    Console().print(table)
+        table.add_row(row["name"], _size(row["size"]), macs.replace("MACs", ""), params)
+    console = Console()
+    console.print(table)
+    if others := [f"{row['name']} of {row['plugin']}" for row in rows if row["plugin"]]:
+        console.print(f"From plug-ins: {', '.join(others)}", highlight=False)
 
 
 def _print_one(details: dict[str, Any]) -> None:
