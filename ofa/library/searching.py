@@ -83,8 +83,9 @@ def search(
         raise UserError("give either a function that evaluates a network, or a predictor", key="evaluate")
     known = KnownCosts.of(space, costs or {})
     budget = known.budget(limits or {})
+    # the budget is given apart, in base units; what else a search has to be told are defaults
     settings = parse_settings(
-        SearchSettings, {"budgets": {budget.name: dict(budget.limits)}, "algorithm": algorithm}, prefix="search"
+        SearchSettings, {"budgets": {budget.name: {"macs": "100%"}}, "algorithm": algorithm}, prefix="search"
     )
     if evaluate is not None:
         rows, accuracies = evaluate_in_loop(

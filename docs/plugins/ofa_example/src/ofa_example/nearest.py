@@ -26,7 +26,7 @@ class NearestNeighbours:
 
     inputs: Floats  # (n, F)
     targets: Floats  # (n,)
-    num_neighbours: npt.NDArray[np.int64]  # (1,)
+    num_neighbours: Floats  # (1,) a whole number: what is saved is floats
 
     @classmethod
     def fit(
@@ -47,7 +47,7 @@ class NearestNeighbours:
                 mean, _ = _average(distances, targets, k)
                 errors[k] = float(np.abs(mean - targets).mean())
         best = min(errors, key=lambda k: errors[k]) if errors else 1
-        return cls(encodings.copy(), targets.copy(), np.array([best], dtype=np.int64))
+        return cls(encodings.copy(), targets.copy(), np.array([best], dtype=np.float64))
 
     def predict(self, encodings: npt.NDArray[Any]) -> Prediction:
         """Means, and the spread of the neighbours as the half-width of intervals (their scale is calibrated later)."""
@@ -72,7 +72,7 @@ class NearestNeighbours:
         k = float(checked["num_neighbours"][0])
         if not 1 <= k <= num or k != int(k):
             raise ValueError(f"array 'num_neighbours' holds {k} for {num} records")
-        return cls(checked["inputs"], checked["targets"], checked["num_neighbours"].astype(np.int64))
+        return cls(checked["inputs"], checked["targets"], checked["num_neighbours"])
 
 
 def _distances(first: Floats, second: Floats) -> Floats:
@@ -82,12 +82,12 @@ def _distances(first: Floats, second: Floats) -> Floats:
 
 
 def _average(distances: Floats, targets: Floats, k: int) -> tuple[Floats, Floats]:
-    """Weighted mean and standard deviation of the k nearest; infinitely far ones have no weight."""
+    """Weighted mean and standard deviation of the k nearest, and of all that are as near; infinitely far ones have no
+    weight.
+    """
     k = min(k, distances.shape[1])
-    nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
-    near = np.take_along_axis(distances, nearest, axis=1)
-    weights = 1.0 / (np.sqrt(near) + 1e-6)
+    farthest = np.partition(distances, k - 1, axis=1)[:, k - 1 : k]
+    weights = (distances <= farthest * (1 + 1e-9)) / (np.sqrt(distances) + 1e-6)
     weights /= weights.sum(axis=1, keepdims=True)
-    values = targets[nearest]
-    mean = (weights * values).sum(axis=1)
-    return mean, np.sqrt((weights * (values - mean[:, None]) ** 2).sum(axis=1))
+    mean = weights @ targets
+    return mean, np.sqrt((weights * (targets - mean[:, None]) ** 2).sum(axis=1))
