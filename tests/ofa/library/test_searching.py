@@ -54,8 +54,8 @@ def test_finds_the_best_network_within_the_limits(space: SearchSpace, accuracy: 
         asked.append(architecture.key)
         return accuracy(architecture)
 
-    found = ofa.search(space, evaluate=evaluate, limits={"macs": "60%"}, num_evaluations=16)
-    assert len(asked) == len(set(asked)) == len(found.history) == 16
+    found = ofa.search(space, evaluate=evaluate, limits={"macs": "60%"}, num_evaluations=14)
+    assert len(asked) == len(set(asked)) == len(found.history) == 14
     assert [candidate.architecture.key for candidate in found.history] == asked
     low, high = space.cost("macs").minimum()[0], space.cost("macs").maximum()[0]
     limit = low + 0.6 * (high - low)
@@ -64,7 +64,7 @@ def test_finds_the_best_network_within_the_limits(space: SearchSpace, accuracy: 
     within = [a for a in everything if space.cost("macs").evaluate(space.encode([a]))[0] <= limit]
     assert found.best.accuracy == max(candidate.accuracy for candidate in found.history)
     better = sum(accuracy(architecture) > found.best.accuracy for architecture in within)
-    assert better <= 0.02 * len(within)  # 16 at random leave 6 % on average
+    assert better <= 0.02 * len(within)  # 14 at random leave 7 % on average
     costs = [candidate.costs["macs"] for candidate in found.front]
     accuracies = [candidate.accuracy for candidate in found.front]
     assert costs == sorted(costs) and accuracies == sorted(accuracies) and found.front[-1] == found.best
@@ -109,9 +109,11 @@ def test_costs_of_devices_are_limits_by_the_names_given(space: SearchSpace, accu
     assert both.best.costs["latency@phone"] == both.best.costs["latency@laptop"] and both.best.costs["macs"] <= 9e5
 
 
-def test_a_predictor_ranks_without_evaluating(space: SearchSpace, accuracy: Accuracy) -> None:
+def test_a_predictor_ranks_without_evaluating(space: SearchSpace) -> None:
+    params = space.cost("params")
+
     def predict(population: np.ndarray) -> Prediction:
-        return Prediction(np.array([accuracy(architecture) for architecture in space.decode(population)]))
+        return Prediction(params.evaluate(population) / params.maximum()[0])
 
     found = ofa.search(space, predictor=predict, limits={"macs": "60%"})
     exact = ofa.search(space, predictor=predict, limits={"macs": "60%"}, algorithm="exhaustive")
