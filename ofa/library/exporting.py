@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from ofa.export.architecture_file import FILE, ArchitectureFile, Preprocessing, write_architecture_file
 from ofa.export.forms.base import Folder, Form, Source
@@ -49,10 +50,10 @@ def export(
 
     Every form is loaded from its file and compared with the network on `images` (real ones, normalised as in training;
     64 are enough): largest difference of any logit `tolerance`, same classes; forms in integers must keep three
-    quarters of the classes, and are calibrated on `calibration`. `mean` and `std`, one a channel, are those that images
-    were normalised by after scaling to 0..1: they are written down for whoever runs the files. Raises `UserError` where
-    a form is unknown, not installed, cannot take the network, or computes something else; then nothing is written. What
-    needs a run (accuracy on the test split, measured latency, boards) is `ofa export RUN`'s.
+    quarters of the classes, and need `calibration`, images as in training. `mean` and `std`, one a channel, are those
+    that images were normalised by after scaling to 0..1: they are written down for whoever runs the files. Raises
+    `UserError` where a form is unknown, not installed, cannot take the network, or computes something else; then
+    nothing is written. What needs a run (accuracy on the test split, measured latency, boards) is `ofa export RUN`'s.
     """
     folder, device = Path(folder), torch.device("cpu")
     names = tuple(dict.fromkeys(forms))
@@ -65,7 +66,9 @@ def export(
         raise UserError(f"needs one name for each of {space.num_classes} classes", key="class_names", value=len(titles))
     side = architecture.resolution
     real = torch.cat(images_of(images, space, side, device, key="images"))
-    source = Source(network.eval(), (space.in_channels, side, side), _calibration(chosen, calibration, space, side))
+    network = copy.deepcopy(network).to(device).eval()
+    ranges = None if calibration is None else torch.cat(images_of(calibration, space, side, device, key="calibration"))
+    source = Source(network, (space.in_channels, side, side), ranges)
     preprocessing = Preprocessing(side, space.in_channels, tuple(map(float, mean)), tuple(map(float, std)))
     _check_replaceable(folder)
     with atomic_directory(folder) as temporary:
@@ -92,18 +95,6 @@ def load(folder: Path | str) -> fx.GraphModule:
     normalised -> logits (N, num_classes). Raises `UserError` for a folder that holds none, or a damaged one.
     """
     return load_network(Path(folder))
-
-
-def _calibration(
-    chosen: dict[str, Form], calibration: Batches | None, space: SearchSpace, resolution: int
-) -> Tensor | None:
-    inexact = [name for name, form in chosen.items() if not form.exact]
-    if calibration is None:
-        if inexact:
-            hint = "Give calibration=, images as in training"
-            raise UserError("needs images to be calibrated on", key="forms", value=inexact[0], hint=hint)
-        return None
-    return torch.cat(images_of(calibration, space, resolution, torch.device("cpu"), key="calibration"))
 
 
 def _write(name: str, form: Form, source: Source, folder: Path) -> None:

@@ -122,6 +122,8 @@ def test_an_export_is_whole_or_not_there(
         ofa.export(network, tmp_path / "out", **{**about, "mean": [0.5, 0.5, 0.5]})
     with pytest.raises(UserError, match="class_names: needs one name for each of 3 classes"):
         ofa.export(network, tmp_path / "out", **about, class_names=["a"])
+    with pytest.raises(UserError, match="calibrat"):
+        ofa.export(network, tmp_path / "out", **about, forms=["safetensors", "mcu"])
     assert not list(tmp_path.iterdir())
 
     written = ofa.export(network, tmp_path / "out", **about, forms=["safetensors"], class_names=["a", "b", "c"])
