@@ -15,9 +15,10 @@ PAGE = Path(__file__).parents[3] / "docs" / "library.md"
 
 #: what makes a minute of it seconds: less of the same
 SHORTER = {
-    "num_steps = 300": "num_steps = 1",
+    "num_steps = 200": "num_steps = 1",
     "num_evaluations=30": "num_evaluations=3",
-    "(0, 4000), (4000, 4250), (4250, 5000)": "(0, 4000), (4000, 4032), (4250, 4350)",
+    "num_evaluations=12": "num_evaluations=2",
+    "(0, 4000), (4000, 4250), (4250, 5000)": "(0, 64), (4000, 4032), (4250, 4350)",
 }
 #: what takes a quiet machine, on one that is not: the latencies are of no matter here
 BUSY = {"threads=1)": "threads=1, max_other_load=None, pin=False, rounds=3, time_budget_s=1)"}
