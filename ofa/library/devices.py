@@ -29,7 +29,7 @@ def measure(
     """The table of a device: what every operator of `space` costs there. `table.cost(space)` searches with it.
 
     `device` is a runtime of this machine (`onnxruntime`, `torch` ...), whose latency in ms is measured, which takes
-    from half a minute; or one that is counted (`cortex-m4`, `ethos-u55-128`, a board, one of a plug-in). `settings` are
+    a minute or more; or one that is counted (`cortex-m4`, `ethos-u55-128`, a board, one of a plug-in). `settings` are
     those of `latency_tables.settings.DeviceSettings` (`threads`, `rounds`, `time_budget_s` ...). With a `path` the
     table is written there, an interrupted measurement goes on, and a finished one is returned at once; `replace`
     overwrites a table of something else. Raises `UserError` for an unknown device or setting.
