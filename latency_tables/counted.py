@@ -27,7 +27,7 @@ class Count(Protocol):
     ) -> ListedTable | BoardTable: ...
 
 
-COUNTED: Registry[Count] = Registry("device")
+COUNTED: Registry[Count] = Registry("device", entry_points="ofa.devices", needs=("__call__",))
 
 
 def _cortex_m(

@@ -13,7 +13,7 @@ from ofa.export.settings import ExportSettings
 from ofa.mcu.settings import QuantizationSettings
 from ofa.search.settings import SearchSettings
 from predictors.settings import PredictorSettings, RecordSettings
-from search_spaces.common.errors import UserError, unknown_name
+from search_spaces.common.errors import UserError
 from search_spaces.common.settings import load_yaml, parse_settings
 from trainers.settings.train import TrainingConfig, read_config
 
@@ -65,12 +65,13 @@ def load_run_config(run: Path | str) -> RunConfig:
 
 def space_of(text: str, num_classes: int, in_channels: int, *, key: str = "--space") -> SearchSpace:
     """The space a word of the command line means: a registered name, or a YAML file with a `space` section."""
-    from search_spaces import get_space, list_spaces
+    from search_spaces import get_space
+    from search_spaces.registry import SPACES
 
     if Path(text).suffix in (".yaml", ".yml"):
         return get_space(load_yaml(text).get("space", {}), num_classes, in_channels, file=text)
-    if text not in list_spaces():
-        raise unknown_name("search space", text, list_spaces(), key=key)
+    if text not in SPACES:
+        raise SPACES.unknown(text, key=key)
     return get_space({"name": text}, num_classes, in_channels)
 
 

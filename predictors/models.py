@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from predictors.base import AccuracyModel, FittedModel
 
 #: candidates of a fit to records, over the features of `Encoder`
-MODELS: Registry[type[FittedModel]] = Registry("accuracy model")
+MODELS: Registry[type[FittedModel]] = Registry(
+    "accuracy model", entry_points="ofa.predictors", needs=("fit", "predict", "arrays", "from_arrays")
+)
 MODELS.register("gp")(GaussianProcess)
 MODELS.register("ridge")(InteractionRidge)
 MODELS.register("boosting")(Boosting)

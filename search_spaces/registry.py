@@ -1,31 +1,78 @@
 """Spaces by name. A family is code (one file in `families/`, one line here); a named space is data
-(`presets/NAME.yaml`).
+(`presets/NAME.yaml`). Plug-ins add both, by the entry point groups `ofa.families` and `ofa.spaces`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from dataclasses import dataclass
 from importlib import import_module, resources
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from search_spaces.common.errors import UserError, unknown_name
+from search_spaces.common.errors import UserError
+from search_spaces.common.registry import Registry
 from search_spaces.space import SearchSpace
 
-#: family -> (module, settings model): imported when first used, because the settings bring pydantic with them
-FAMILIES = {
-    "mobilenet_v3": ("search_spaces.families.mobilenet_v3", "MobileNetV3Settings"),
-    "proxyless_nas": ("search_spaces.families.proxyless_nas", "ProxylessNASSettings"),
-    "resnet": ("search_spaces.families.resnet", "ResNetSettings"),
-    "hybrid": ("search_spaces.families.hybrid", "HybridSettings"),
-    "vision_transformer": ("search_spaces.families.vision_transformer", "VisionTransformerSettings"),
-}
+if TYPE_CHECKING:
+    from search_spaces.common.settings import Settings
+    from search_spaces.families.base import Blueprint
+
+
+class Family(Protocol):
+    """What makes spaces: a module or an object with a model of its settings, and what builds genome and slots."""
+
+    @property
+    def settings(self) -> type[Settings]: ...
+
+    def build(self, settings: Any, num_classes: int, in_channels: int, /) -> Blueprint: ...
+
+
+class Readable(Protocol):
+    """A file of a package, or a `Path`."""
+
+    def read_text(self) -> str: ...
+
+
+#: a named space: `family` and those of its settings that differ from the defaults; or the YAML file that holds them
+Preset = Mapping[str, Any] | Readable
+
+
+@dataclass(frozen=True)
+class _ShippedFamily:
+    """A module of `families/` and its settings: imported when first used, because these bring pydantic with them."""
+
+    module: str
+    model: str
+
+    @property
+    def settings(self) -> type[Settings]:
+        found: type[Settings] = getattr(import_module(f"search_spaces.families.{self.module}"), self.model)
+        return found
+
+    def build(self, settings: Any, num_classes: int, in_channels: int, /) -> Blueprint:
+        module = import_module(f"search_spaces.families.{self.module}")
+        built: Blueprint = module.build(settings, num_classes, in_channels)
+        return built
+
+
+FAMILIES: Registry[Family] = Registry(
+    "family of search spaces", entry_points="ofa.families", needs=("settings", "build")
+)
+FAMILIES.register("mobilenet_v3")(_ShippedFamily("mobilenet_v3", "MobileNetV3Settings"))
+FAMILIES.register("proxyless_nas")(_ShippedFamily("proxyless_nas", "ProxylessNASSettings"))
+FAMILIES.register("resnet")(_ShippedFamily("resnet", "ResNetSettings"))
+FAMILIES.register("hybrid")(_ShippedFamily("hybrid", "HybridSettings"))
+FAMILIES.register("vision_transformer")(_ShippedFamily("vision_transformer", "VisionTransformerSettings"))
+
+SPACES: Registry[Preset] = Registry("search space", entry_points="ofa.spaces")
+for _path in (resources.files("search_spaces") / "presets").iterdir():
+    if _path.name.endswith(".yaml"):
+        SPACES.register(_path.name.removesuffix(".yaml"))(_path)
 
 
 def list_spaces() -> list[str]:
-    """The names of the shipped spaces."""
-    folder = resources.files("search_spaces") / "presets"
-    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+    """The names of the spaces that are shipped, registered, or offered by plug-ins."""
+    return sorted(SPACES.names())
 
 
 def get_space(
@@ -108,12 +155,9 @@ def _build(
 ) -> SearchSpace:
     from search_spaces.common.settings import parse_settings
 
-    if family not in FAMILIES:
-        raise unknown_name("family of search spaces", family, FAMILIES, file=file, key="family")
-    module_name, model_name = FAMILIES[family]
-    module = import_module(module_name)
-    parsed = parse_settings(getattr(module, model_name), dict(settings), file=_text(file), prefix=key)
-    blueprint = module.build(parsed, num_classes, in_channels)
+    known = FAMILIES.get(family, file=file, key="family")
+    parsed = parse_settings(known.settings, dict(settings), file=_text(file), prefix=key)
+    blueprint = known.build(parsed, num_classes, in_channels)
     return SearchSpace(
         name=name,
         family=family,
@@ -125,20 +169,29 @@ def _build(
     )
 
 
-@cache
-def _read_preset(name: str) -> dict[str, Any]:
-    import yaml
-
-    text = (resources.files("search_spaces") / "presets" / f"{name}.yaml").read_text()
-    preset = yaml.safe_load(text)
-    assert isinstance(preset, dict) and preset["family"] in FAMILIES, name
-    return preset
-
-
 def _preset(name: str, file: str | None, key: str) -> dict[str, Any]:
-    if name not in list_spaces():
-        raise unknown_name("search space", name, list_spaces(), file=file, key=key)
-    return _read_preset(name)
+    known = SPACES.get(name, file=file, key=key)
+    preset = known if isinstance(known, Mapping) else _read(name, known)
+    if not isinstance(preset, Mapping) or not isinstance(preset.get("family"), str):
+        raise UserError(f"the search space {name!r} is no mapping with a family", file=file, key=key, value=preset)
+    return dict(preset)
+
+
+#: content of files by their identity: each is read once
+_READ: dict[int, tuple[Readable, Any]] = {}
+
+
+def _read(name: str, file: Readable) -> Any:
+    if id(file) not in _READ:
+        import yaml
+
+        if not hasattr(file, "read_text"):
+            raise UserError(f"the search space {name!r} is neither a mapping nor a YAML file", value=file)
+        try:
+            _READ[id(file)] = file, yaml.safe_load(file.read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise UserError(f"the file of the search space {name!r} cannot be read: {error}", file=str(file)) from None
+    return _READ[id(file)][1]
 
 
 def _text(file: object) -> str | None:

@@ -13,7 +13,9 @@ from search_spaces.common.registry import Registry
 
 __all__ = ["RUNTIMES", "FileRuntime", "Portable", "Runtime", "get_runtime"]
 
-RUNTIMES: Registry[Callable[[], Runtime]] = Registry("runtime")
+RUNTIMES: Registry[Callable[[], Runtime]] = Registry(
+    "runtime", entry_points="ofa.runtimes", makes=("name", "precision", "version", "prepare")
+)
 
 #: runtime -> the extra of setup.cfg that brings its packages, for those that a plain install lacks
 EXTRAS: dict[str, str] = {

@@ -8,17 +8,22 @@ again to the last digit, come from `ofa measure --device cortex-m4`.
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 from latency_tables.counted import is_board
 from search_spaces.common.errors import UserError
+from search_spaces.common.registry import Registry
 
-_FOLDER = Path(__file__).parent
+#: files by the names of their devices; plug-ins add theirs
+TABLES: Registry[os.PathLike[str]] = Registry("latency table", entry_points="ofa.tables", needs=("__fspath__",))
+for _path in Path(__file__).parent.glob("*.json"):
+    TABLES.register(_path.stem)(_path)
 
 
 def shipped_devices() -> list[str]:
-    """The names of the devices whose tables are shipped."""
-    return sorted(path.stem for path in _FOLDER.glob("*.json"))
+    """The names of the devices whose tables are shipped, by this project or by plug-ins."""
+    return sorted(TABLES.names())
 
 
 def find_table(text: Path | str, *, key: str | None = None) -> Path:
@@ -29,8 +34,8 @@ def find_table(text: Path | str, *, key: str | None = None) -> Path:
     path, devices = Path(text), shipped_devices()
     if path.exists() and path.suffix not in (".yaml", ".yml"):
         return path
-    if str(text) in devices:
-        return _FOLDER / f"{text}.json"
+    if str(text) in TABLES:
+        return Path(TABLES.get(str(text), key=key))
     if is_board(str(text)):
         hint = f"Make it: ofa measure --space SPACE --device {text} -o {path.stem}.json"
         if own := [device for device in devices if device.startswith(f"{path.stem}_")]:

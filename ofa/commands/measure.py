@@ -205,7 +205,7 @@ def _inputs(
     if space is None or device is None:
         raise UserError("--space and --device are needed, or a --config that has them")
     if device not in RUNTIMES:
-        raise unknown_name("device", device, [*RUNTIMES.names(), *COUNTED.names()], key="--device")
+        raise COUNTED.unknown(device, also=RUNTIMES, key="--device")
     settings = parse_settings(DeviceSettings, {"name": device, "runtime": device})
     return settings, space_of(space, num_classes, in_channels)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ofa.console import JsonFlag, emit
+from ofa.console import JsonFlag, emit, note
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -20,13 +20,21 @@ def spaces(
 ) -> None:
     """List the search spaces; or one of them: genes, options, exact size, smallest and largest costs."""
     from search_spaces import get_space, list_spaces
+    from search_spaces.common.errors import UserError
 
     if name is None:
-        rows = [_summary(get_space({"name": known}, num_classes, in_channels)) for known in list_spaces()]
+        rows, broken = [], []
+        for known in list_spaces():
+            try:
+                rows.append(_summary(get_space({"name": known}, num_classes, in_channels)))
+            except UserError as error:  # of a plug-in: the others are there all the same
+                broken.append(error)
         if json:
-            emit({"spaces": rows})
+            emit({"spaces": rows, "broken": [str(error) for error in broken]})
         else:
             _print_list(rows)
+        for problem in broken:
+            note(str(problem))
         return
     from ofa.config import space_of
 
@@ -47,7 +55,14 @@ def _summary(space: SearchSpace) -> dict[str, Any]:
     for metric in ("macs", "params", "peak_memory", "flash"):
         table = space.cost(metric)
         costs[metric] = {"smallest": table.minimum()[0], "largest": table.maximum()[0], "unit": table.unit}
-    return {"name": space.name, "family": space.family, "size": space.size, "costs": costs}
+    return {"name": space.name, "family": space.family, "size": space.size, "costs": costs, "plugin": _plugin(space)}
+
+
+def _plugin(space: SearchSpace) -> str | None:
+    """The distribution that a space comes with, if that is not this one."""
+    from search_spaces.registry import SPACES
+
+    return next((plugin.distribution for plugin in SPACES.plugins() if plugin.name == space.name), None)
 
 
 def _ranges(row: dict[str, Any]) -> list[str]:
@@ -71,7 +86,10 @@ def _print_list(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         macs, params, *_ = _ranges(row)
         table.add_row(row["name"], _size(row["size"]), macs.replace("MACs", ""), params)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    if others := [f"{row['name']} of {row['plugin']}" for row in rows if row["plugin"]]:
+        console.print(f"From plug-ins: {', '.join(others)}", highlight=False)
 
 
 def _print_one(details: dict[str, Any]) -> None:

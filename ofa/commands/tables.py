@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ofa.console import JsonFlag, emit
+from ofa.console import JsonFlag, emit, note
 
 if TYPE_CHECKING:
     from latency_tables.cortex_m.board_table import BoardTable
@@ -25,17 +25,40 @@ def tables(
     from latency_tables.shipped import find_table, shipped_devices
     from latency_tables.table import load_any_table
 
-    paths = [find_table(name) for name in shipped_devices()] if not places else []
+    found = {} if places else _shipped()
     for place in places or []:
-        paths += _tables_in(place) if place.is_dir() else [find_table(place)]
-    facts = [{"table": str(path), **_facts(path.stem, load_any_table(path))} for path in paths]
+        found |= dict.fromkeys(_tables_in(place) if place.is_dir() else [find_table(place)])
+    facts = [
+        {"table": str(path), "plugin": plugin, **_facts(path.stem, load_any_table(path))}
+        for path, plugin in found.items()
+    ]
     for about in facts:
         if about["licence"] is None:
-            about["licence"] = "this project's" if about["name"] in shipped_devices() else "yours"
+            ours = "this project's" if about["name"] in shipped_devices() else "yours"
+            about["licence"] = ours if about["plugin"] is None else f"that of {about['plugin']}"
     if json:
         emit({"tables": facts})
     else:
         _print(facts)
+
+
+def _shipped() -> dict[Path, str | None]:
+    """Those of this project and of plug-ins, with their distribution; what does not work is told and left out."""
+    from latency_tables.shipped import TABLES, shipped_devices
+    from latency_tables.table import load_any_table
+    from search_spaces.common.errors import UserError
+
+    distributions = {plugin.name: plugin.distribution for plugin in TABLES.plugins()}
+    found: dict[Path, str | None] = {}
+    for name in shipped_devices():
+        try:
+            path = Path(TABLES.get(name))
+            if name in distributions:
+                load_any_table(path)
+            found[path] = distributions.get(name)
+        except UserError as error:
+            note(str(error))
+    return found
 
 
 def _tables_in(folder: Path) -> list[Path]:
@@ -124,6 +147,8 @@ def _print(facts: list[dict[str, Any]]) -> None:
         device = _board(about["board"], about["memory_plan"]) if board else _device(about["device"])
         print(f"    space {about['space_fingerprint']}; {device}")
         print(f"    {_error(about['error'])}; {about['created'] or about['note']}; licence: {about['licence']}")
+        if about["plugin"] is not None:
+            print(f"    from the plug-in {about['plugin']}")
         for number, error in about.get("contended", {}).items():
             print(f"    beside {number} busy processes: {_error(error)}")
 

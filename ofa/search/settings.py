@@ -8,7 +8,6 @@ import pydantic
 
 from ofa.search.algorithms.registry import ALGORITHMS, AUTO
 from ofa.search.budgets import Budget, parse_budget
-from search_spaces.common.errors import unknown_name
 from search_spaces.common.settings import Settings
 
 
@@ -46,7 +45,7 @@ class SearchSettings(Settings):
     @classmethod
     def _known(cls, algorithm: str) -> str:
         if algorithm != AUTO and algorithm not in ALGORITHMS:
-            raise unknown_name("search algorithm", algorithm, [AUTO, *ALGORITHMS.names()])
+            raise ALGORITHMS.unknown(algorithm, also=(AUTO,))
         return algorithm
 
     @pydantic.field_validator("budgets")

@@ -27,7 +27,7 @@ from trainers.settings.train import TrainSettings
 
 Recipe = Callable[[SearchSpace, TrainSettings], tuple[PhaseSettings, ...]]
 
-RECIPES: Registry[Recipe] = Registry("recipe")
+RECIPES: Registry[Recipe] = Registry("recipe", entry_points="ofa.recipes", needs=("__call__",))
 RECIPES.register("progressive_shrinking")(progressive_shrinking)
 RECIPES.register("compound")(compound)
 RECIPES.register("delayed_shrinking")(delayed_shrinking)

@@ -10,7 +10,11 @@ from ofa.export.forms.base import Form
 from search_spaces.common.errors import UserError
 from search_spaces.common.registry import Registry
 
-FORMS: Registry[Callable[[], Form]] = Registry("export form")
+FORMS: Registry[Callable[[], Form]] = Registry(
+    "export form",
+    entry_points="ofa.forms",
+    makes=("name", "file", "exact", "requires", "usage", "write", "load"),
+)
 
 #: forms whose packages come with an extra of this project
 _EXTRAS = {"tflm": "tflm"}

@@ -14,7 +14,9 @@ from ofa.search.algorithms.random_search import RandomSearch
 from search_spaces.common.registry import Registry
 
 #: What makes each of them. All but `evolution`, `ageing` and `local` take any number of objectives.
-ALGORITHMS: Registry[Callable[[SearchTask], SearchAlgorithm]] = Registry("search algorithm")
+ALGORITHMS: Registry[Callable[[SearchTask], SearchAlgorithm]] = Registry(
+    "search algorithm", entry_points="ofa.algorithms", makes=("ask", "tell", "state", "restore")
+)
 #: Those that search for a front, not for one best network.
 FRONTS = ("exhaustive", "random", "nsga2")
 #: A config's word for `exhaustive` where the space is small enough, else `evolution`.

@@ -27,7 +27,7 @@ from ofa.search.settings import SearchSettings
 from ofa.search.several_devices import Found, budgets_by_device, search_devices
 from predictors.base import Predict, Predictor, load_predictor
 from search_spaces import SearchSpace
-from search_spaces.common.errors import UserError, in_file, unknown_name
+from search_spaces.common.errors import UserError, in_file
 
 if TYPE_CHECKING:
     from latency_tables.table import Table
@@ -129,8 +129,8 @@ def search_offline(
     Only networks that the predictor and all tables know are searched; what that leaves out is told on stderr.
     """
     budget = parse_max(limits)
-    if algorithm not in (AUTO, *ALGORITHMS.names()):
-        raise unknown_name("search algorithm", algorithm, [AUTO, *ALGORITHMS.names()], key="--algorithm")
+    if algorithm != AUTO and algorithm not in ALGORITHMS:
+        raise ALGORITHMS.unknown(algorithm, also=(AUTO,), key="--algorithm")
     known = _Known.read(accuracy, tables, space, dtype, memory_plan)
     searched, predict, costs, devices = known.space, known.predict, known.costs, known.devices
     resolved = resolve(budget, costs, capacities=capacities(devices))

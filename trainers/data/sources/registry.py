@@ -13,7 +13,7 @@ from trainers.settings.data import DataSettings
 
 #: `path` is `settings.path` made absolute, or None if it was left out.
 Source: TypeAlias = Callable[[DataSettings, Path | None], SourceData]
-SOURCES: Registry[Source] = Registry("data set")
+SOURCES: Registry[Source] = Registry("data set", entry_points="ofa.data_sources", needs=("__call__",))
 
 
 def needed_path(settings: DataSettings, path: Path | None, what: str) -> Path:
