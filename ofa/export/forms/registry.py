@@ -37,6 +37,20 @@ def _onnx() -> Form:
     return OnnxForm()
 
 
+@FORMS.register("onnx-fp16")
+def _onnx_fp16() -> Form:
+    from ofa.export.forms.onnx_fp16 import OnnxFp16Form
+
+    return OnnxFp16Form()
+
+
+@FORMS.register("onnx-int8")
+def _onnx_int8() -> Form:
+    from ofa.export.forms.onnx_int8 import OnnxInt8Form
+
+    return OnnxInt8Form()
+
+
 @FORMS.register("tflm")
 def _tflm() -> Form:
     from ofa.export.forms.tflm import TflmForm
