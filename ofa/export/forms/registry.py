@@ -30,6 +30,13 @@ def _pt2() -> Form:
     return Pt2Form()
 
 
+@FORMS.register("aoti")
+def _aoti() -> Form:
+    from ofa.export.forms.aoti import AotiForm
+
+    return AotiForm()
+
+
 @FORMS.register("onnx")
 def _onnx() -> Form:
     from ofa.export.forms.onnx import OnnxForm
