@@ -58,6 +58,13 @@ def _onnx_int8() -> Form:
     return OnnxInt8Form()
 
 
+@FORMS.register("timm")
+def _timm() -> Form:
+    from ofa.export.forms.timm import TimmForm
+
+    return TimmForm()
+
+
 @FORMS.register("tflm")
 def _tflm() -> Form:
     from ofa.export.forms.tflm import TflmForm
