@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from ofa.export.torch_code.functions import function
+from ofa.export.torch_code.layers import arguments
 from search_spaces.common.errors import UserError
 
 
@@ -49,7 +51,8 @@ def cut(network: fx.GraphModule) -> list[Block]:
     """The blocks of a network of plain torch layers, in order: one for each of its children.
 
     Functions belong to the block whose layers come before them. Within blocks, children of their own become blocks
-    where they take one value and give one. Raises `UserError` for a network whose children are not a chain.
+    where they take one value and give one. Raises `UserError` naming a layer or function that cannot be written, and
+    for a network whose children are not a chain.
     """
     groups: dict[str, list[fx.Node]] = {}
     current = ""
@@ -61,6 +64,10 @@ def cut(network: fx.GraphModule) -> list[Block]:
             if current in groups:
                 raise UserError("is used in two places, and cannot be written as one block", key=current)
             groups[current] = []
+        if node.op == "call_module":
+            arguments(network.get_submodule(str(node.target)), str(node.target))
+        elif node.op == "call_function":
+            function(node.target, f"{current}.{node.name}")
         if not current:
             raise UserError(f"{node.target} comes before any layer, and is part of no block", key=node.name)
         groups[current].append(node)

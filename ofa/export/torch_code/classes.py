@@ -135,14 +135,8 @@ def wrapped(line: str) -> str:
         return line
     indent = line[: len(line) - len(line.lstrip())]
     head, _, inside = line[:-2].partition("(")
-    rows, row = [], ""
-    for part in inside.split(", "):
-        if row and len(indent) + len(row) + len(part) + 7 > LINE:
-            rows.append(row)
-            row = ""
-        row += f"{part}, "
-    rows.append(row if rows else row.removesuffix(", "))
-    return f"{head}(\n" + "".join(f"{indent}    {row.rstrip()}\n" for row in rows) + f"{indent})\n"
+    rows = [inside] if len(indent) + 4 + len(inside) <= LINE else [f"{part}," for part in inside.split(", ")]
+    return f"{head}(\n" + "".join(f"{indent}    {row}\n" for row in rows) + f"{indent})\n"
 
 
 def _layers(block: Block, written: Mapping[Key, str], inner: Mapping[int, BlockClass]) -> Iterator[str]:

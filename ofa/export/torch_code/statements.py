@@ -8,16 +8,12 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import nn
 
-from ofa.export.torch_code.blocks import Block, Ref, Step
+from ofa.export.torch_code.blocks import Block, Ref
+from ofa.export.torch_code.functions import INFIX, function
 from ofa.export.torch_code.layers import is_activation
-from search_spaces.common.errors import UserError
 
-_INFIX = {operator.add: "+", operator.mul: "*", operator.truediv: "/", operator.matmul: "@", operator.sub: "-"}
-_INFIX |= {torch.add: "+", torch.mul: "*", torch.matmul: "@"}
 #: layers that are written around what they take
 _FOLLOWERS = (nn.BatchNorm2d, nn.Dropout, nn.Flatten, nn.AvgPool2d, nn.ZeroPad2d, nn.ConstantPad1d)
 #: steps in one expression, at most
@@ -28,10 +24,7 @@ Number = Callable[[int, tuple[Any, ...], Any], str]
 
 
 def statements(block: Block, number: Number) -> tuple[list[str], str]:
-    """Lines that compute the block's value from `x`, but for the last expression, which comes second.
-
-    Raises `UserError` naming a function that is none of torch's.
-    """
+    """Lines that compute the block's value from `x`, but for the last expression, which comes second."""
     return _Writer(block, number).lines()
 
 
@@ -57,7 +50,7 @@ class _Writer:
         self.inlined: set[int] = set()
         depths: dict[int, int] = {}
         for index, step in enumerate(block.steps):
-            own = 1 if step.kind != "function" or step.target in _INFIX else 2
+            own = 1 if step.kind != "function" or step.target in INFIX else 2
             depths[index] = own + max((depths[ref.step] for ref in step.refs() if ref.step in self.inlined), default=0)
             if self._is_inlined(index, depths[index]):
                 self.inlined.add(index)
@@ -82,7 +75,7 @@ class _Writer:
         if len(users) != 1:
             return step.kind == "tensor"
         user = self.block.steps[users[0]]
-        if step.kind == "tensor" or step.target in ("size", "topk", "expand") or _gives_one(step):
+        if step.kind == "tensor" or step.target in ("size", "topk", "expand", operator.getitem):
             return True
         if depth >= _DEEPEST:
             return False
@@ -91,7 +84,7 @@ class _Writer:
         if user.kind == "module":
             leaf = self.block.parts[user.target]
             return isinstance(leaf, nn.Module) and (isinstance(leaf, _FOLLOWERS) or is_activation(leaf))
-        return user.target is operator.getitem or (step.kind != "function" and depth == 1 and user.target in _INFIX)
+        return user.target is operator.getitem or (step.kind != "function" and depth == 1 and user.target in INFIX)
 
     def _printed(self, index: int) -> int:
         """The step whose statement `index` is written in."""
@@ -155,17 +148,17 @@ class _Writer:
             if not isinstance(inside, tuple):
                 return f"{values[0]}[{self._index(inside, index, (1,))}]"
             return f"{values[0]}[{', '.join(self._index(entry, index, (1, at)) for at, entry in enumerate(inside))}]"
-        if step.target in _INFIX and not named:
+        if step.target in INFIX and not named:
             sides = [
                 f"({value})" if self._is_sum(argument) else value
                 for value, argument in zip(values, step.arguments, strict=True)
             ]
-            return f" {_INFIX[step.target]} ".join(sides)
-        return f"{_function(step.target)}({', '.join([*values, *named])})"
+            return f" {INFIX[step.target]} ".join(sides)
+        return f"{function(step.target, str(step.target))}({', '.join([*values, *named])})"
 
     def _is_sum(self, value: Any) -> bool:
         inside = isinstance(value, Ref) and value.step in self.inlined
-        return inside and self.block.steps[value.step].target in _INFIX
+        return inside and self.block.steps[value.step].target in INFIX
 
     def _value(self, value: Any, index: int, where: tuple[Any, ...]) -> str:
         if isinstance(value, Ref):
@@ -193,16 +186,3 @@ def place(path: str) -> str:
 
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _gives_one(step: Step) -> bool:
-    """Whether it takes one of several values, or a row of one."""
-    return step.target is operator.getitem
-
-
-def _function(target: Any) -> str:
-    name = getattr(target, "__name__", str(target))
-    for module, prefix in ((torch, "torch"), (F, "F")):
-        if getattr(module, name, None) is target:
-            return f"{prefix}.{name}"
-    raise UserError(f"the function {name} is none of torch's, and cannot be written as code", key=name)

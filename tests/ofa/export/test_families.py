@@ -65,7 +65,7 @@ def test_every_family_is_here() -> None:
     assert {*SPACES, "mobilenet_v3"} == set(FAMILIES)
 
 
-@pytest.mark.parametrize("form", ["onnx", "pt2"])
+@pytest.mark.parametrize("form", ["onnx", "pt2", "timm"])
 @pytest.mark.parametrize("family", SPACES)
 def test_a_form_computes_what_the_network_does(form: str, family: str, tmp_path: Path) -> None:
     space = get_space(SPACES[family], num_classes=5)
