@@ -24,8 +24,8 @@ from ofa.export.forms.base import Predict, Source
 from ofa.export.forms.onnx_session import float32_graph, load_session, prepare_session, usage, write_graph
 from search_spaces.common.errors import UserError, in_file
 
-#: images that are calibrated on together: all their values are in memory at once
-_TOGETHER = 16
+#: images that are run together, at most, and of all their pixels: all their values are in memory at once
+_MOST_IMAGES, _MOST_PIXELS = 16, 2**18
 #: the numbers that 8 bits hold
 ENDS = np.array([LOW, HIGH])
 
@@ -41,7 +41,8 @@ class OnnxInt8Form:
         if source.calibration is None or not len(source.calibration):
             raise UserError("int8 needs images to calibrate with, and there are none", file=self.file)
         with in_file(self.file):
-            images = [part.cpu().numpy() for part in source.calibration.split(_TOGETHER)]
+            together = max(1, min(_MOST_IMAGES, _MOST_PIXELS // math.prod(source.input_shape[1:])))
+            images = [part.cpu().numpy() for part in source.calibration.split(together)]
             ranges = least_error_ranges(source.network, source.calibration)
             write_graph(quantize(float32_graph(source), images, ranges=ranges, float32_ends=True), folder / self.file)
 
