@@ -36,15 +36,12 @@ from search_spaces.common.files import atomic_directory, file_digest, read_json,
 CODE, WEIGHTS, CONFIG = "model.py", "model.safetensors", "config.json"
 
 _USAGE = """\
-import sys
+import runpy
 
 import numpy as np
 import torch
 
-sys.path.insert(0, "timm")
-from model import create_model
-
-network = create_model().eval()
+network = runpy.run_path("timm/model.py")["create_model"]().eval()
 
 
 @torch.inference_mode()
