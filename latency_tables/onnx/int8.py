@@ -63,11 +63,9 @@ def quantize(
     """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    spans = {
-        **(seen := _ranges(model, inputs)),
-        **{name: ends for name, ends in (ranges or {}).items() if name in seen},
-    }
-    grids = _grids(graph, weights, spans, float32_output=float32_ends)
+    seen = _ranges(model, inputs)
+    given = {name: ends for name, ends in (ranges or {}).items() if name in seen}
+    grids = _grids(graph, weights, {**seen, **given}, float32_output=float32_ends)
     source, result = onnx.ValueInfoProto(), onnx.ValueInfoProto()
     source.CopyFrom(graph.input[0])
     result.CopyFrom(graph.output[0])
@@ -86,10 +84,8 @@ def quantize(
     quantized = helper.make_model(
         body, opset_imports=list(model.opset_import), ir_version=model.ir_version, producer_name=model.producer_name
     )
-    for end, name in () if float32_ends else (("input", source.name), ("output", result.name)):
-        grid = grids[name]
-        for key, value in ((f"{end}_scale", grid.scale), (f"{end}_zero_point", grid.zero_point)):
-            quantized.metadata_props.add(key=key, value=repr(value))
+    if not float32_ends:
+        _add_edge_grids(quantized, grids[source.name], grids[result.name])
     return quantized
 
 
@@ -101,6 +97,12 @@ def to_onnx_int8(
         generator = np.random.default_rng(0)
         inputs = [generator.standard_normal((1, *input_shape), dtype=np.float32) for _ in range(4)]
     return quantize(to_onnx(module, input_shape), inputs)
+
+
+def _add_edge_grids(model: onnx.ModelProto, given: Grid, result: Grid) -> None:
+    for end, grid in (("input", given), ("output", result)):
+        for key, value in ((f"{end}_scale", grid.scale), (f"{end}_zero_point", grid.zero_point)):
+            model.metadata_props.add(key=key, value=repr(value))
 
 
 def edge_grids(model: onnx.ModelProto) -> tuple[Grid, Grid]:
@@ -207,7 +209,7 @@ class _Writer:
         for index, name in enumerate(given):
             if name in self.grids:
                 node.input[index] = self._dequantize(name, f"{node.name}.{index}")
-        if node.op_type in _MATRICES and given[1] in self.weights:
+        if node.op_type in _MATRICES and given[0] in self.grids and given[1] in self.weights:
             scales = self._weight(node, axis=1 if node.op_type == "MatMul" else 0)
             if len(given) > 2:
                 self._bias(node, scales * np.float32(self.grids[given[0]].scale))

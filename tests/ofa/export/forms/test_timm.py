@@ -185,7 +185,8 @@ def test_the_usage_runs_with_torch_and_safetensors_alone(folder: Path, network: 
     form = get_form("timm")
     assert form.requires == ("torch", "safetensors")
     np.save(folder / "image.npy", images[:1].numpy())
-    run(f"{form.usage}\nnp.save('logits.npy', logits(np.load('image.npy')))\nassert 'ofa' not in sys.modules", folder)
+    program = f"{form.usage}\nnp.save('logits.npy', logits(np.load('image.npy')))\n"
+    run(f"{program}import sys\nassert 'ofa' not in sys.modules", folder)
     with torch.no_grad():
         expected = network(images[:1])[0].numpy()
     np.testing.assert_allclose(np.load(folder / "logits.npy"), expected, atol=1e-5)
