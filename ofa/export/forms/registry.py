@@ -37,11 +37,11 @@ def _aoti() -> Form:
     return AotiForm()
 
 
-@FORMS.register("onnx")
-def _onnx() -> Form:
-    from ofa.export.forms.onnx import OnnxForm
+@FORMS.register("timm")
+def _timm() -> Form:
+    from ofa.export.forms.timm import TimmForm
 
-    return OnnxForm()
+    return TimmForm()
 
 
 @FORMS.register("onnx-fp16")
@@ -58,11 +58,11 @@ def _onnx_int8() -> Form:
     return OnnxInt8Form()
 
 
-@FORMS.register("timm")
-def _timm() -> Form:
-    from ofa.export.forms.timm import TimmForm
+@FORMS.register("onnx")
+def _onnx() -> Form:
+    from ofa.export.forms.onnx import OnnxForm
 
-    return TimmForm()
+    return OnnxForm()
 
 
 @FORMS.register("tflm")

@@ -25,8 +25,9 @@ from search_spaces.common.settings import parse_settings
 from search_spaces.plain import clone_network
 from trainers.data import ImageData
 
-#: forms that compute just what the network does, that a run writes; the others have tests of their own
+#: forms that compute just what the network does, and need no extra; all others have tests of their own
 ALL = ExportSettings().forms
+#: these, and others that are compared in files of their own
 EXACT = {*ALL, "aoti", "executorch", "tflite", "timm"}
 
 
