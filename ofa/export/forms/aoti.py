@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, fx
 from torch._inductor import aoti_compile_and_package, aoti_load_package
+from torch.fx.passes.shape_prop import ShapeProp
 
 from latency_tables.folding import fold_batch_norm
 from latency_tables.runtimes.torch_inductor import require_compiler
@@ -58,7 +60,8 @@ class AotiForm:
             require_compiler(key="forms", value=self.name)
             archive = io.BytesIO()
             with torch.no_grad():
-                program = trace_with_examples(fold_batch_norm(source.network), source.input_shape)
+                network = _attending_by_products(fold_batch_norm(source.network), source.input_shape)
+                program = trace_with_examples(network, source.input_shape)
                 aoti_compile_and_package(program, package_path=archive)
         write_bytes(folder / self.file, archive.getvalue())
 
@@ -81,6 +84,22 @@ class AotiForm:
         """{"machine", "isa", "torch"}: what the machine code is for."""
         with in_file(self.file):
             return {**compiled_for(folder / self.file), "torch": torch.__version__}
+
+
+def _attending_by_products(network: fx.GraphModule, input_shape: tuple[int, int, int]) -> fx.GraphModule:
+    """`network`, changed, with attention within windows as its two products: AOTInductor of torch 2.14 computes
+    something else of `scaled_dot_product_attention` where there are more sides than (batch, heads, tokens, features).
+    """
+    ShapeProp(network).propagate(torch.zeros(2, *input_shape))
+    for node in network.graph.find_nodes(op="call_function", target=F.scaled_dot_product_attention):
+        if len(node.meta["tensor_meta"].shape) > 4 and len(node.args) == 3 and not node.kwargs:
+            node.target = _attention
+    network.recompile()
+    return network
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return ((query * query.size(-1) ** -0.5) @ key.transpose(-2, -1)).softmax(dim=-1) @ value
 
 
 def compiled_for(path: Path) -> dict[str, str]:

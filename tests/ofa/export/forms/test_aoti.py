@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.fx import GraphModule
+from torch.fx import GraphModule, symbolic_trace
 
-from ofa.export.forms.aoti import AotiForm, compiled_for
+from ofa.export.forms.aoti import AotiForm, _attending_by_products, compiled_for
 from ofa.export.forms.base import Form, Source, Timed
 from search_spaces.common.errors import UserError
 
@@ -42,6 +42,22 @@ def test_what_it_was_compiled_for_stands_in_the_file(tmp_path: Path) -> None:
         said = {"AOTI_MACHINE": "aarch64", "AOTI_CPU_ISA": "NEON", "AOTI_DEVICE_KEY": "cpu"}
         archive.writestr("archive/data/aotinductor/model/abc.wrapper_metadata.json", json.dumps(said))
     assert compiled_for(path) == {"machine": "aarch64", "isa": "NEON"}
+
+
+def test_attention_within_windows_is_written_as_products() -> None:
+    attention = torch.nn.functional.scaled_dot_product_attention
+
+    def windows(x: torch.Tensor) -> torch.Tensor:
+        parts = x.unflatten(1, (1, 2, 3))
+        return attention(parts, parts * 2, parts).flatten(1, 3)
+
+    network, x = symbolic_trace(windows), torch.randn(2, 6, 5, 4)
+    expected = network(x)
+    found = _attending_by_products(network, (6, 5, 4))
+    assert attention not in {node.target for node in found.graph.nodes}
+    assert torch.allclose(found(x), expected, atol=1e-6)
+    usual = symbolic_trace(lambda x: attention(x, x, x))
+    assert attention in {node.target for node in _attending_by_products(usual, (6, 5, 4)).graph.nodes}
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
