@@ -46,34 +46,46 @@ class Grid:
         return cls(scale, max(0, min(255, round(-low / scale))))
 
 
-def quantize(model: onnx.ModelProto, inputs: Sequence[np.ndarray]) -> onnx.ModelProto:
-    """`model` (of `to_onnx`, one input and output) in int8, ranges as `inputs` (float32, each of `(1, ...)`) fill them.
+def quantize(
+    model: onnx.ModelProto,
+    inputs: Sequence[np.ndarray],
+    *,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    float32_ends: bool = False,
+) -> onnx.ModelProto:
+    """`model` (of `to_onnx`, one input and output) in int8, ranges as `inputs` (float32) fill them, each of `(1, ...)`
+    or, where the batch is open, `(N, ...)`. Values of the names in `ranges` have those (lowest, highest) instead.
 
     Input and output are **uint8**, so that an operator costs what it does between int8 neighbours and a network leaves
     conversions to its caller; their grids are in the model's metadata: `input_scale`, `input_zero_point`,
-    `output_scale`, `output_zero_point`. `model` is not changed.
+    `output_scale`, `output_zero_point`. With `float32_ends` the file takes the place of the float32 one: the input is
+    converted inside, and the output is what the last operator adds up, not rounded. `model` is not changed.
     """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    grids = _grids(graph, weights, _ranges(model, inputs))
+    seen = _ranges(model, inputs)
+    given = {name: ends for name, ends in (ranges or {}).items() if name in seen}
+    grids = _grids(graph, weights, {**seen, **given}, float32_output=float32_ends)
+    source, result = onnx.ValueInfoProto(), onnx.ValueInfoProto()
+    source.CopyFrom(graph.input[0])
+    result.CopyFrom(graph.output[0])
     writer = _Writer(weights, grids)
+    if float32_ends:
+        writer.take_float32(source.name)
     for node in graph.node:
         writer.write(node)
-    source, result = onnx.ValueInfoProto(), onnx.ValueInfoProto()
-    for end, was in ((source, graph.input[0]), (result, graph.output[0])):
-        end.CopyFrom(was)
-        end.type.tensor_type.elem_type = TensorProto.UINT8
-    nodes = writer.finish(source.name, result.name)
+    if not float32_ends:
+        source.type.tensor_type.elem_type = result.type.tensor_type.elem_type = TensorProto.UINT8
+        writer.rename({f"{source.name}.int8": source.name, f"{result.name}.int8": result.name})
+    nodes = writer.nodes
     used = {name for node in nodes for name in node.input}
     kept = [tensor for name, tensor in writer.weights.items() if name in used]
     body = helper.make_graph(nodes, graph.name, [source], [result], kept)
     quantized = helper.make_model(
         body, opset_imports=list(model.opset_import), ir_version=model.ir_version, producer_name=model.producer_name
     )
-    for end, name in (("input", source.name), ("output", result.name)):
-        grid = grids[name]
-        for key, value in ((f"{end}_scale", grid.scale), (f"{end}_zero_point", grid.zero_point)):
-            quantized.metadata_props.add(key=key, value=repr(value))
+    if not float32_ends:
+        _add_edge_grids(quantized, grids[source.name], grids[result.name])
     return quantized
 
 
@@ -85,6 +97,12 @@ def to_onnx_int8(
         generator = np.random.default_rng(0)
         inputs = [generator.standard_normal((1, *input_shape), dtype=np.float32) for _ in range(4)]
     return quantize(to_onnx(module, input_shape), inputs)
+
+
+def _add_edge_grids(model: onnx.ModelProto, given: Grid, result: Grid) -> None:
+    for end, grid in (("input", given), ("output", result)):
+        for key, value in ((f"{end}_scale", grid.scale), (f"{end}_zero_point", grid.zero_point)):
+            model.metadata_props.add(key=key, value=repr(value))
 
 
 def edge_grids(model: onnx.ModelProto) -> tuple[Grid, Grid]:
@@ -115,7 +133,11 @@ def _ranges(model: onnx.ModelProto, inputs: Sequence[np.ndarray]) -> dict[str, t
 
 
 def _grids(
-    graph: onnx.GraphProto, weights: Mapping[str, onnx.TensorProto], ranges: Mapping[str, tuple[float, float]]
+    graph: onnx.GraphProto,
+    weights: Mapping[str, onnx.TensorProto],
+    ranges: Mapping[str, tuple[float, float]],
+    *,
+    float32_output: bool,
 ) -> dict[str, Grid]:
     """The grid of every value that becomes uint8: those at the edges, and what int8 operators read or write.
 
@@ -148,6 +170,12 @@ def _grids(
     for node in (*moves, *reversed(moves)):
         if {node.input[0], node.output[0]} & found:
             found |= {node.input[0], node.output[0]}
+    if float32_output:
+        end = graph.output[0].name
+        found.discard(end)
+        while end in makers and makers[end].op_type in _MOVES:
+            end = makers[end].input[0]
+            found.discard(end)
     grids = {name: Grid.spanning(*ranges[name]) for name in found}
     for node in moves:
         if node.input[0] in grids:
@@ -181,7 +209,7 @@ class _Writer:
         for index, name in enumerate(given):
             if name in self.grids:
                 node.input[index] = self._dequantize(name, f"{node.name}.{index}")
-        if node.op_type in _MATRICES and given[1] in self.weights:
+        if node.op_type in _MATRICES and given[0] in self.grids and given[1] in self.weights:
             scales = self._weight(node, axis=1 if node.op_type == "MatMul" else 0)
             if len(given) > 2:
                 self._bias(node, scales * np.float32(self.grids[given[0]].scale))
@@ -189,17 +217,22 @@ class _Writer:
         for index, name in enumerate(made):
             if name in self.grids:
                 node.output[index] = f"{name}.real"
-                values = [f"{name}.real", *self._parameters(name, self.grids[name])]
-                self.nodes.append(helper.make_node("QuantizeLinear", values, [f"{name}.int8"], name=f"Q_{name}"))
+                self._quantize(f"{name}.real", name)
 
-    def finish(self, source: str, result: str) -> list[onnx.NodeProto]:
-        """The nodes, with the uint8 values at the edges under the names that the graph declares."""
-        ends = {f"{source}.int8": source, f"{result}.int8": result}
+    def take_float32(self, source: str) -> None:
+        """Write the conversion of a float32 input."""
+        self._quantize(source, source)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give values other names."""
         for node in self.nodes:
-            for names in (node.input, node.output):
-                for index, name in enumerate(names):
-                    names[index] = ends.get(name, name)
-        return self.nodes
+            for values in (node.input, node.output):
+                for index, name in enumerate(values):
+                    values[index] = names.get(name, name)
+
+    def _quantize(self, real: str, name: str) -> None:
+        grid = self._parameters(name, self.grids[name])
+        self.nodes.append(helper.make_node("QuantizeLinear", [real, *grid], [f"{name}.int8"], name=f"Q_{name}"))
 
     def _dequantize(self, name: str, where: str) -> str:
         parameters = self._parameters(name, self.grids[name])
@@ -210,7 +243,7 @@ class _Writer:
         return read
 
     def _parameters(self, name: str, grid: Grid) -> list[str]:
-        scale, zero = f"{name}.scale", f"{name}.zero_point"
+        scale, zero = f"{name}.int8.scale", f"{name}.int8.zero_point"  # a value `x` may have a weight `x.scale`
         self.weights[scale] = numpy_helper.from_array(np.float32(grid.scale).reshape(()), scale)
         self.weights[zero] = numpy_helper.from_array(np.uint8(grid.zero_point).reshape(()), zero)
         return [scale, zero]

@@ -32,14 +32,7 @@ class TorchInductor:
     seconds_to_compile = 15.0
 
     def __init__(self) -> None:
-        compiler = os.environ.get("CXX", "g++")
-        if shutil.which(compiler) is None:
-            raise UserError(
-                f"needs a C++ compiler, and {compiler!r} is not on the path",
-                key="runtime",
-                value=self.name,
-                hint="apt-get install g++, or name one in the environment variable CXX",
-            )
+        require_compiler(key="runtime", value=self.name)
         warnings.warn(
             f"torch_inductor compiles every operator and network for about {self.seconds_to_compile:.0f} s: "
             "a table of a space takes as many times that for each of its `instances`",
@@ -81,6 +74,18 @@ class TorchInductor:
             return _call(path, _input(tuple(input_shapes[0])[1:]))
         except RuntimeError as error:
             raise UserError(f"not a package that AOTInductor can run here ({error})", file=path) from None
+
+
+def require_compiler(*, key: str, value: str) -> None:
+    """Raises `UserError` where there is no C++ compiler for what `key: value` asks for."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise UserError(
+            f"needs a C++ compiler, and {compiler!r} is not on the path",
+            key=key,
+            value=value,
+            hint="apt-get install g++, or name one in the environment variable CXX",
+        )
 
 
 def _input(input_shape: tuple[int, ...]) -> torch.Tensor:

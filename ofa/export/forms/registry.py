@@ -34,6 +34,34 @@ def _pt2() -> Form:
     return Pt2Form()
 
 
+@FORMS.register("aoti")
+def _aoti() -> Form:
+    from ofa.export.forms.aoti import AotiForm
+
+    return AotiForm()
+
+
+@FORMS.register("timm")
+def _timm() -> Form:
+    from ofa.export.forms.timm import TimmForm
+
+    return TimmForm()
+
+
+@FORMS.register("onnx-fp16")
+def _onnx_fp16() -> Form:
+    from ofa.export.forms.onnx_fp16 import OnnxFp16Form
+
+    return OnnxFp16Form()
+
+
+@FORMS.register("onnx-int8")
+def _onnx_int8() -> Form:
+    from ofa.export.forms.onnx_int8 import OnnxInt8Form
+
+    return OnnxInt8Form()
+
+
 @FORMS.register("onnx")
 def _onnx() -> Form:
     from ofa.export.forms.onnx import OnnxForm

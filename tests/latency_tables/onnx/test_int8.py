@@ -64,6 +64,46 @@ def test_network_calibrated_on_real_inputs(name: str) -> None:
     assert sqnr(result, plain) > 18, "the kernels compute something else than the graph says"
 
 
+class Attending(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.scaled_dot_product_attention(x * 4.0, x * 2.0, x)
+
+
+def test_scores_of_attention_keep_their_scale() -> None:
+    """Where scores are large, what attention gives depends on them: the scale of queries is no scale of a grid."""
+    network = fx.symbolic_trace(Attending())
+    x = np.random.default_rng(0).standard_normal((1, 2, 12, 8), dtype=np.float32)
+    model = to_onnx_int8(network, (2, 12, 8), [x])
+    assert sqnr(run(model, x), network(torch.from_numpy(x)).numpy()) > 20
+
+
+def test_ends_may_be_float32() -> None:
+    network = fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)).eval())
+    x = np.random.default_rng(0).standard_normal((4, 1, 8, 8), dtype=np.float32)
+    graph = to_onnx(network, (1, 8, 8), batch="batch")
+    model = quantize(graph, [x], float32_ends=True)
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"input": x})
+    with torch.no_grad():
+        assert found.dtype == np.float32 and sqnr(found, network(torch.from_numpy(x)).numpy()) > 30
+    assert len(np.unique(found)) == found.size, "the output was rounded"
+
+
+def test_ranges_may_be_given() -> None:
+    network = fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.Flatten(), nn.Linear(4, 4)))
+    with torch.no_grad():
+        network.get_parameter("0.weight").fill_(1.0)
+    x = np.array([[[[-1.0, 0.5], [2.0, 8.0]]]], np.float32)
+    graph = to_onnx(network, (1, 2, 2))
+    wide, clipped = quantize(graph, [x]), quantize(graph, [x], ranges={"_0": (-1.0, 2.0), "nothing": (0.0, 1.0)})
+    scales = [
+        {t.name: float(onnx.numpy_helper.to_array(t)) for t in m.graph.initializer if t.name == "_0.int8.scale"}
+        for m in (wide, clipped)
+    ]
+    assert scales[0]["_0.int8.scale"] == pytest.approx(9 / 255) and scales[1]["_0.int8.scale"] == pytest.approx(3 / 255)
+
+
 def test_kernels_do_not_overflow() -> None:
     """Sums of two products of eight bit numbers pass 16 bits, which x86 kernels without VNNI have for them."""
     conv = nn.Conv2d(64, 16, 1)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.fx import GraphModule
 
 from ofa.export.forms.base import Source
 from ofa.export.forms.registry import get_form
@@ -65,9 +66,8 @@ def test_every_family_is_here() -> None:
     assert {*SPACES, "mobilenet_v3"} == set(FAMILIES)
 
 
-@pytest.mark.parametrize("form", ["onnx", "pt2"])
-@pytest.mark.parametrize("family", SPACES)
-def test_a_form_computes_what_the_network_does(form: str, family: str, tmp_path: Path) -> None:
+def network_of(family: str) -> tuple[GraphModule, tuple[int, int, int]]:
+    """The largest network of a family's smallest space, with statistics of batch norms, and its input shape."""
     space = get_space(SPACES[family], num_classes=5)
     (architecture,) = space.decode(space.largest())
     if family == "vision_transformer":
@@ -79,9 +79,33 @@ def test_a_form_computes_what_the_network_does(form: str, family: str, tmp_path:
             norm.running_mean.normal_(0, 0.2, generator=generator)
             norm.running_var.uniform_(0.5, 1.5, generator=generator)
     side = space.settings["resolution"][0]
-    get_form(form).write(Source(network, (3, side, side)), tmp_path)
-    images = torch.randn(7, 3, side, side, generator=generator)
+    return network, (3, side, side)
+
+
+@pytest.mark.parametrize("form", ["onnx", "pt2", "timm", pytest.param("aoti", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", SPACES)
+def test_a_form_computes_what_the_network_does(form: str, family: str, tmp_path: Path) -> None:
+    network, shape = network_of(family)
+    get_form(form).write(Source(network, shape), tmp_path)
+    images = torch.randn(7, *shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected, found = network(images), get_form(form).load(tmp_path)(images)
     assert expected.std() > 1e-3
     assert (found - expected).abs().max() <= 1e-4 * max(1.0, float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(("form", "least_db"), [("onnx-fp16", 40), ("onnx-int8", 12)])
+@pytest.mark.parametrize("family", SPACES)
+def test_a_form_that_rounds_stays_near(form: str, least_db: float, family: str, tmp_path: Path) -> None:
+    network, shape = network_of(family)
+    images = torch.randn(16, *shape, generator=torch.Generator().manual_seed(1))
+    if (form, family) == (
+        "onnx-int8",
+        "vision_transformer",
+    ):  # those that drop tokens keep others where scores are close
+        least_db = 3
+    get_form(form).write(Source(network, shape, images), tmp_path)
+    with torch.no_grad():
+        expected, found = network(images), get_form(form).load(tmp_path)(images)
+    power = (expected - expected.mean(dim=1, keepdim=True)).square().mean()
+    assert 10 * torch.log10(power / (found - expected).square().mean()) > least_db
