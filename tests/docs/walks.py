@@ -1,33 +1,53 @@
 """The pages whose commands are run in order, and running them.
 
 A walk is a page in an empty folder, or in the folder that the walk before it left: files that the page has its reader
-write are written, its commands run, one after the other, as they stand.
+write are written, its commands run, one after the other, as they stand. Pages that are no guides write RUN, PREDICTOR
+and the like for what the reader has; `words` puts something there.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tests.docs import given
-from tests.docs.pages import ROOT, blocks, commands
+from tests.docs.pages import ROOT, Block, blocks, commands
 
 
 @dataclass(frozen=True)
 class Walk:
-    """What a page needs before its first command."""
+    """What a page needs beside itself."""
 
     #: the page whose folder it goes on in
     after: str | None = None
     #: puts files there that its reader has from elsewhere
     given: Callable[[Path], None] | None = None
-    #: settings that make its configs small, for a walk of seconds
-    small: Mapping[str, Any] = field(default_factory=dict)
+    #: placeholders of the page, and what stands for them
+    words: Mapping[str, str] = field(default_factory=dict)
+    #: beginnings of commands that are not run, and why, where the page's source does not say it
+    not_run: Mapping[str, str] = field(default_factory=dict)
+
+
+#: what pages call the reader's own things, in a folder made by `given.run_of_photos`
+_PLACEHOLDERS = {
+    "RUN": "runs/my_photos",
+    "runs/NAME": "runs/my_photos",
+    "PREDICTOR": "runs/my_photos/predictor",
+    "P": "runs/my_photos/predictor",
+    "ARCH": "smallest",
+    "NAME": "smallest",
+    "SPACE": "my_photos.yaml --num-classes 10 --in-channels 1",
+    "S": "my_photos.yaml --num-classes 10 --in-channels 1 --max-other-load 1 --rounds 4 --fit-networks 4",
+}
+
+
+def _photos(**words: str) -> Walk:
+    return Walk(given=given.run_of_photos, words={**_PLACEHOLDERS, **words})
 
 
 WALKS: dict[str, Walk] = {
@@ -37,27 +57,47 @@ WALKS: dict[str, Walk] = {
     "docs/guides/several_machines.md": Walk(),
     "docs/guides/microcontrollers.md": Walk(),
     "docs/guides/migrating.md": Walk(given=given.published_files),
-    "docs/index.md": Walk(given=given.configs),
+    "docs/guides/training.md": Walk(given=given.run_of_photos, words={"ARCH": "fast"}),
+    "docs/index.md": Walk(given=given.checkout),
 }
+
+
+def reason_not_run(page: str, block: Block, command: str) -> str | None:
+    """Why a command of a page is not run; None: it is."""
+    told = WALKS[page].not_run if page in WALKS else {}
+    return block.not_run or next((why for start, why in told.items() if command.startswith(start)), None)
 
 
 def walk(page: str, folder: Path) -> list[str]:
     """Run a page's commands in `folder`; what each printed. An exit code that the page does not tell is an error."""
     printed = []
-    environment = {**os.environ, "PATH": f"{_programs(folder)}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     for block in blocks(ROOT / page):
         if block.title is not None:
             (folder / block.title).write_text(block.text)
-        if block.not_run is not None:
-            continue
         for command in commands(block):
-            done = subprocess.run(
-                ["bash", "-c", command.text], cwd=folder, env=environment, capture_output=True, text=True, timeout=3600
-            )
-            told = f"{command.where}: {command.text}\nexit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-            assert done.returncode == block.exit_code, told
-            printed.append(done.stdout)
+            if reason_not_run(page, block, command.text) is None:
+                text = substituted(command.text, WALKS[page].words)
+                printed.append(shell(text, folder, exit_code=block.exit_code, where=command.where))
     return printed
+
+
+def substituted(text: str, words: Mapping[str, str]) -> str:
+    """A command with whole words of it replaced."""
+    if not words:
+        return text
+    longest_first = sorted(words, key=len, reverse=True)
+    pattern = rf"(?<![\w.-])({'|'.join(map(re.escape, longest_first))})(?![\w.-])"
+    return re.sub(pattern, lambda found: words[found[0]], text)
+
+
+def shell(text: str, folder: Path, *, exit_code: int = 0, where: str = "") -> str:
+    """What a command line prints. Raises AssertionError, with all it told, where it ends with another exit code."""
+    environment = {**os.environ, "PATH": f"{_programs(folder)}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-c", text], cwd=folder, env=environment, capture_output=True, text=True, timeout=3600
+    )
+    assert done.returncode == exit_code, f"{where}: {text}\nexit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 def _programs(folder: Path) -> Path:
