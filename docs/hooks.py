@@ -87,9 +87,9 @@ def _annotated(hint: Any) -> tuple[Any, ArgumentInfo | OptionInfo]:
 
 
 def _spelled(parameter: inspect.Parameter, kind: Any, info: OptionInfo) -> str:
-    given = list(info.param_decls or ())
-    names = given if any(name.startswith("--") for name in given) else [f"--{parameter.name.replace('_', '-')}", *given]
-    names = sorted((name for name in names if name.startswith("-")), key=len, reverse=True)
+    given = [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str) and name[:1] == "-"]
+    names = given if any(name[:2] == "--" for name in given) else [f"--{parameter.name.replace('_', '-')}", *given]
+    names = sorted(names, key=len, reverse=True)
     kinds = [item for item in (get_args(kind) or (kind,)) if item is not NoneType]
     repeated = any(get_origin(item) is list for item in kinds)
     value = info.metavar or _value(get_args(kinds[0])[0] if repeated and get_args(kinds[0]) else kinds[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -49,19 +50,9 @@ def checkout(folder: Path) -> None:
 
 
 def photos(folder: Path) -> None:
-    """`my_photos.yaml` and `my_photos/CLASS/*.png`: blots whose place and brightness tell ten classes apart; a board's
-    YAML file besides."""
+    """`my_photos.yaml` and `my_photos/CLASS/*.png`: see `write_blots`."""
     checkout(folder)
-    rng = np.random.default_rng(0)
-    from PIL import Image
-
-    for label in range(10):
-        (folder / "my_photos" / f"class_{label}").mkdir(parents=True)
-        for number in range(120):
-            pixels = rng.integers(0, 60, (20, 20))
-            row, column = 3 + 6 * (label % 3), 3 + 5 * (label // 3)
-            pixels[row : row + 4, column : column + 4] += 150
-            Image.fromarray(pixels.astype("uint8")).save(folder / "my_photos" / f"class_{label}" / f"{number}.png")
+    write_blots(folder / "my_photos", num=120)
     config: dict[str, Any] = {
         "name": "my_photos",
         "space": SMALL_SPACE,
@@ -74,14 +65,43 @@ def photos(folder: Path) -> None:
     _write(folder / "my_photos.yaml", config)
 
 
+def write_blots(folder: Path, *, num: int) -> None:
+    """`num` grey images of 20 x 20 pixels in each of ten folders, told apart by the place of a blot."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for label in range(10):
+        (folder / f"class_{label}").mkdir(parents=True)
+        for number in range(num):
+            pixels = rng.integers(0, 60, (20, 20))
+            row, column = 3 + 6 * (label % 3), 3 + 5 * (label // 3)
+            pixels[row : row + 4, column : column + 4] += 150
+            Image.fromarray(pixels.astype("uint8")).save(folder / f"class_{label}" / f"{number}.png")
+
+
 def run_of_photos(folder: Path) -> None:
     """The same, and `runs/my_photos` with `ofa run` behind it; tables `phone.json` and `board.json` of its space."""
     photos(folder)
     from tests.docs.walks import shell
 
     shell("ofa run my_photos.yaml", folder)
+    (folder / "fill_in.py").write_text(_FILL_IN)
     for device in ("phone", "board"):
         shutil.copyfile(folder / "runs" / "my_photos" / "tables" / "this_computer.json", folder / f"{device}.json")
+
+
+def everything(folder: Path) -> None:
+    """What README.md speaks of: photos, and files of the once-for-all project."""
+    photos(folder)
+    published_files(folder)
+
+
+_FILL_IN = """import csv, sys
+rows = list(csv.DictReader(open(sys.argv[1], newline="")))
+writer = csv.DictWriter(open(sys.argv[1], "w", newline=""), rows[0])
+writer.writeheader()
+writer.writerows({**row, "value": len(row["operator"])} for row in rows)
+"""
 
 
 def published_files(folder: Path) -> None:
@@ -89,9 +109,12 @@ def published_files(folder: Path) -> None:
     import torch
 
     from latency_tables.once_for_all.operators import operator_texts
+    from ofa.imports.names import network_names
     from ofa.imports.net_config import network_config
+    from ofa.imports.pth import write_state_dict
     from ofa.imports.spaces import layout
     from search_spaces import Architecture, get_space
+    from search_spaces.supernet import build_supernet
 
     space = get_space({"name": "ofa_mobilenet_v3", "width_mult": 1.2})
     generator = torch.Generator().manual_seed(0)
@@ -99,7 +122,7 @@ def published_files(folder: Path) -> None:
     torch.save({"state_dict": weights}, folder / "ofa_mbv3_d234_e346_k357_w1.2")
     sizes = [128, 400, 400, 400, 1]
     predictor = {}
-    for number, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for number, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         predictor[f"{2 * number}.weight"] = torch.randn(outputs, inputs, generator=generator) / inputs**0.5
         predictor[f"{2 * number}.bias"] = torch.full((outputs,), 0.5)
     torch.save(predictor, folder / "acc_predictor.pth")
@@ -115,6 +138,10 @@ def published_files(folder: Path) -> None:
     config = network_config(get_space(settings), architecture)
     (folder / "note10_lat-22ms" / "net.config").write_text(json.dumps(config))
     size = {"image_size": architecture.resolution}
+    network = build_supernet(get_space(settings)).extract(architecture)
+    names = network_names(get_space(settings), architecture, network.state_dict())
+    tensors = {names[name]: tensor for name, tensor in network.state_dict().items()}
+    write_state_dict(folder / "note10_lat-22ms" / "init", tensors)
     (folder / "note10_lat-22ms" / "run.config").write_text(json.dumps(size))
 
 

@@ -1,4 +1,4 @@
-"""Every command in README.md and docs/ is run by a walk (`test_walks.py`), or says why not, and none has an option that does not exist."""
+"""Every command in README.md and docs/ is run by a walk (`test_walks.py`), or says why not; none has a wrong option."""
 
 from __future__ import annotations
 
@@ -105,13 +105,18 @@ def _parse(words: list[str]) -> None:
 
 
 def test_the_parser_of_this_test_refuses_what_does_not_exist() -> None:
-    for words in (["rnu", "a.yaml"], ["run", "a.yaml", "--epoch", "2"], ["export", "RUN"], ["measure", "--rounds", "x"]):
+    for words in (
+        ["rnu", "a.yaml"],
+        ["run", "a.yaml", "--epoch", "2"],
+        ["export", "RUN"],
+        ["measure", "--rounds", "x"],
+    ):
         with pytest.raises(BaseException):  # noqa: B017  (typer's own, which has been another one from version to version)
             _parse(words)
 
 
 def test_options_in_the_text_exist() -> None:
-    """`ofa run --set` and its like inside sentences: the command exists, and every `--option` behind it is one of its."""
+    """`ofa run --set` and its like inside sentences: the command exists, and so has every `--option` behind it."""
     wrong = []
     for page in pages():
         for found in re.finditer(r"(?<!`)`ofa ([a-z][^`\n]*)`(?!`)", page.read_text()):

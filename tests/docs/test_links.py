@@ -1,4 +1,4 @@
-"""Every relative link and image of README.md and docs/ leads to a file that is there, and to a heading that is there."""
+"""Every relative link and image of README.md and docs/ leads to a file that is there, and a heading that is there."""
 
 from __future__ import annotations
 

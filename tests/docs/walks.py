@@ -59,6 +59,31 @@ WALKS: dict[str, Walk] = {
     "docs/guides/migrating.md": Walk(given=given.published_files),
     "docs/guides/training.md": Walk(given=given.run_of_photos, words={"ARCH": "fast"}),
     "docs/index.md": Walk(given=given.checkout),
+    "README.md": Walk(
+        given=given.everything,
+        not_run={"git clone": "network", "make quickstart": "network", "make test": "hours"},
+        words={"mobilenet_v3_28": "my_photos.yaml --num-classes 10 --in-channels 1"},
+    ),
+    "docs/cortex_m.md": _photos(mobilenet_v3_28="my_photos.yaml"),
+    "docs/devices.md": _photos(),
+    "docs/latency_tables.md": _photos(),
+    "docs/litert_and_ethos_u.md": _photos(mobilenet_v3_digits="my_photos.yaml"),
+    "docs/mcu_bundle.md": _photos(),
+    "docs/mcu_search.md": _photos(mobilenet_v3_28="my_photos.yaml"),
+    "docs/ranking.md": _photos(),
+    "docs/remote_devices.md": _photos(
+        **{
+            "mobilenet_v3_digits": "my_photos.yaml --rounds 3 --fit-networks 4",
+            "bench/bin/python": "python",
+            "monday.json": "results.json",
+            "--import friday.json": "",
+            "-o keys.csv": "-o keys.csv && python fill_in.py keys.csv",
+            "SPACE --num-classes 10 --in-channels 1": "my_photos.yaml --num-classes 10 --in-channels 1",
+        }
+    ),
+    "docs/studies.md": _photos(),
+    "docs/tflm.md": _photos(),
+    "docs/reference/imports.md": Walk(given=given.published_files, words={"PREDICTOR": "predictors/mobilenet_v3"}),
 }
 
 
@@ -86,7 +111,7 @@ def substituted(text: str, words: Mapping[str, str]) -> str:
     if not words:
         return text
     longest_first = sorted(words, key=len, reverse=True)
-    pattern = rf"(?<![\w.-])({'|'.join(map(re.escape, longest_first))})(?![\w.-])"
+    pattern = rf"(?<![\w./-])({'|'.join(map(re.escape, longest_first))})(?![\w.-])"
     return re.sub(pattern, lambda found: words[found[0]], text)
 
 
