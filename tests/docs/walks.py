@@ -68,7 +68,7 @@ WALKS: dict[str, Walk] = {
     "docs/devices.md": _photos(),
     "docs/latency_tables.md": _photos(),
     "docs/litert_and_ethos_u.md": _photos(mobilenet_v3_digits="my_photos.yaml"),
-    "docs/mcu_bundle.md": _photos(),
+    "docs/mcu_bundle.md": _photos(**{"RUN/exports/NAME/mcu": "runs/my_photos/exports/*/mcu"}),
     "docs/mcu_search.md": _photos(mobilenet_v3_28="my_photos.yaml"),
     "docs/ranking.md": _photos(),
     "docs/remote_devices.md": _photos(
