@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +83,22 @@ def write_blots(folder: Path, *, num: int) -> None:
 
 def run_of_photos(folder: Path) -> None:
     """The same, and `runs/my_photos` with `ofa run` behind it; tables `phone.json` and `board.json` of its space."""
-    photos(folder)
+    shutil.copytree(_run_of_photos().name, folder, dirs_exist_ok=True)
+
+
+@cache
+def _run_of_photos() -> tempfile.TemporaryDirectory[str]:
+    """Made once; removed as the process ends."""
     from tests.docs.walks import shell
 
+    made = tempfile.TemporaryDirectory(prefix="run-of-photos-")
+    folder = Path(made.name)
+    photos(folder)
     shell("ofa run my_photos.yaml", folder)
     (folder / "fill_in.py").write_text(_FILL_IN)
     for device in ("phone", "board"):
         shutil.copyfile(folder / "runs" / "my_photos" / "tables" / "this_computer.json", folder / f"{device}.json")
+    return made
 
 
 def everything(folder: Path) -> None:
