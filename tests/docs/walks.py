@@ -69,7 +69,9 @@ WALKS: dict[str, Walk] = {
     "docs/latency_tables.md": _photos(
         **{"--device here.json --max latency=5ms --confidence": "--device phone.json --max latency=5ms --confidence"}
     ),
-    "docs/litert_and_ethos_u.md": _photos(mobilenet_v3_digits="my_photos.yaml"),
+    "docs/litert_and_ethos_u.md": _photos(
+        **{"mobilenet_v3_digits": "my_photos.yaml", "-o phone.json": "-o litert.json"}
+    ),
     "docs/mcu_bundle.md": _photos(**{"RUN/exports/NAME/mcu": "runs/my_photos/exports/*/mcu"}),
     "docs/mcu_search.md": _photos(mobilenet_v3_28="my_photos.yaml"),
     "docs/ranking.md": _photos(),
