@@ -13,16 +13,25 @@ from ofa.export.architecture_file import Preprocessing
 from ofa.export.card.facts import DataFacts
 from ofa.export.card.markdown import bullets
 
-#: modules that the code of `code` takes
-IMPORTS = ("import sys", "import numpy as np", "from PIL import Image, ImageOps")
+
+def imports(data: DataFacts) -> list[str]:
+    """Statements that `code` takes."""
+    needed = ["import sys", "import numpy as np", "from PIL import Image, ImageOps"]
+    return needed if data.crop_fraction is None else ["import math", *needed]
 
 
 def code(preprocessing: Preprocessing, data: DataFacts) -> str:
     """Python that makes `image`, float32 (1, C, R, R), of the picture whose path is the first argument."""
     stored, side, channels = data.image_size, preprocessing.resolution, preprocessing.in_channels
     crop = "" if data.crop_fraction in (None, 1) else f"{data.crop_fraction!r} * "
-    lines = [
-        f'picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("{"L" if channels == 1 else "RGB"}")',
+    lines = ["picture = Image.open(sys.argv[1])"]
+    if data.crop_fraction is not None:
+        lines += [
+            f"side = {crop}min(picture.size)",
+            f"picture.draft(None, tuple(math.ceil({stored} * length / side) for length in picture.size))",
+        ]
+    lines += [
+        f'picture = ImageOps.exif_transpose(picture).convert("{"L" if channels == 1 else "RGB"}")',
         f"side = {crop}min(picture.size)",
         "left, top = (picture.width - side) / 2, (picture.height - side) / 2",
         "box = (left, top, left + side, top + side)",
@@ -79,8 +88,10 @@ def notes(data: DataFacts) -> str:
         f"The data set holds images of {side} × {side}: the steps up to there bring other pictures to that. "
         "Take them as close to how those images look as you can."
         if data.crop_fraction is None
-        else "JPEGs of more than twice that side were decoded at a half, a quarter or an eighth for training, as "
-        "their decoders offer it for speed: decoded whole, edges come out a little different."
+        else "JPEGs were decoded at the smallest of the scales 1/8, 1/4, 1/2 and 1 that gives the square at least "
+        f"{side} pixels a side, which decoders offer for speed (Pillow's `draft`). Decoded whole, pixels of large ones "
+        "differ by one or two of 255 on average, and by more at edges. 16-bit pictures were divided by 257; the "
+        "programs below do not know them."
     )
     return bullets(
         [

@@ -15,7 +15,7 @@ def program(usage: str, described: Preprocessing, data: DataFacts) -> str:
     """The program of a form with this `usage` (see `Form.usage`). Its arguments: the picture; it prints the class."""
     imports, loading = _split(usage)
     parts = [
-        _sorted([*imports, *preprocessing.IMPORTS, "import json"]),
+        _sorted([*imports, *preprocessing.imports(data), "import json"]),
         loading,
         f"{preprocessing.code(described, data)}\n"
         f'names = json.load(open("{FILE}", encoding="utf-8"))["class_names"]\n'
