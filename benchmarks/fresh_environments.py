@@ -44,7 +44,7 @@ TOLERANCE, MOST_LOST, MOST_LOST_TRANSFORMER = 1e-4, 0.01, 0.02
 #: images that exact forms are compared on, and the most that others are scored on
 NUM_EXACT, NUM_SCORED = 64, 2000
 
-_PROGRAM = re.compile(r"^### `([\w-]+)`\n(?:(?!^###? ).*\n)*?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#+ (?:`([\w-]+)`)?", re.MULTILINE)
 _COMPUTE = """
 found = np.stack([logits(one[None]) for one in np.load("images.npy")])
 assert found.dtype == np.float32, found.dtype
@@ -54,11 +54,12 @@ np.save("found.npy", found)
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture (H, W[, C]) uint8 and its class as the network has it; images (N, C, R, R) as the network gets them,
-    their labels (N,), and its logits (N, K).
+    """A picture (H, W[, C]) uint8, its label, and its class as the network has it; images (N, C, R, R) as the network
+    gets them, their labels (N,), and its logits (N, K).
     """
 
     picture: NDArray[np.uint8]
+    label: int
     class_name: str
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -91,8 +92,20 @@ class Found:
 
 
 def read_programs(card: str) -> dict[str, str]:
-    """form -> its program, from the text of a model card."""
-    return dict(_PROGRAM.findall(card))
+    """form -> its program, from the text of a model card: the block of Python below the heading that is its name."""
+    programs: dict[str, str] = {}
+    form: str | None = None
+    lines: list[str] | None = None
+    for line in card.splitlines():
+        if lines is not None and line == "```":
+            programs[str(form)], lines = "\n".join(lines) + "\n", None
+        elif lines is not None:
+            lines.append(line)
+        elif line == "```python":
+            lines = []
+        elif (heading := _HEADING.match(line)) is not None:
+            form = heading[1]
+    return programs
 
 
 def sample(network: nn.Module, data: ImageData, *, resolution: int) -> Sample:
@@ -106,6 +119,7 @@ def sample(network: nn.Module, data: ImageData, *, resolution: int) -> Sample:
     pixels = ((stored * std + mean) * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     return Sample(
         picture=pixels[..., 0] if data.in_channels == 1 else pixels,
+        label=int(labels[surest]),
         class_name=data.class_names[int(logits[surest].argmax())],
         images=images.numpy(),
         labels=labels.numpy(),

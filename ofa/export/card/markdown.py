@@ -22,6 +22,13 @@ def code(text: object) -> str:
     return f"`{text}`"
 
 
+def fenced(text: str, language: str) -> str:
+    """A block of code, whatever it holds."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
     """Cells are Markdown; the `left` first columns are text, the others numbers, which stand to the right."""
     lines = [head, ["---"] * left + ["---:"] * (len(head) - left), *rows]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ofa.export.architecture_file import FILE, ArchitectureFile
 from ofa.export.card.facts import CardFacts
-from ofa.export.card.markdown import bullets, code, escape, section, table
+from ofa.export.card.markdown import bullets, code, escape, fenced, section, table
 from ofa.report import text
 from ofa.versions import versions
 
@@ -153,5 +153,5 @@ def _commands(report: Report, facts: CardFacts) -> str:
     boards = f" --board {shlex.quote(board)}" if board else ""
     lines.append(f"ofa export {folder} {which} --format {forms}{boards}{tuned}")
     told = f"With the run's config.yaml (seed {facts.run.seed}):"
-    shell = "\n".join(lines)
-    return f"{told}\n\n```sh\n{shell}\n```"
+    shell = fenced("\n".join(lines), "sh")
+    return f"{told}\n\n{shell}"

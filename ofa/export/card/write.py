@@ -11,7 +11,7 @@ from ofa.export.architecture_file import ArchitectureFile
 from ofa.export.card import costs, origin, preprocessing, scores
 from ofa.export.card.facts import CardFacts
 from ofa.export.card.front_matter import front_matter
-from ofa.export.card.markdown import code, escape, section
+from ofa.export.card.markdown import code, escape, fenced, section
 from ofa.export.card.programs import program
 from ofa.export.forms.base import Form
 from ofa.export.forms.registry import get_form
@@ -58,7 +58,8 @@ def _use(forms: Iterable[Form], described: ArchitectureFile, facts: CardFacts) -
         tested = [f"{name} {version}" for name in form.requires if (version := _version(name)) is not None]
         comment = f"   # written and checked with {', '.join(tested)}" if tested else ""
         text = program(form.usage, described.preprocessing, facts.data)
-        parts.append(f"### {code(form.name)}\n\n```sh\n{install}{comment}\n```\n\n```python\n{text}```")
+        shell = fenced(f"{install}{comment}", "sh")
+        parts.append(f"### {code(form.name)}\n\n{shell}\n\n{fenced(text, 'python')}")
     told = "Each is a whole program: save it in this folder as `classify.py`, then `python classify.py PICTURE` prints "
     told += "the class. `logits(image)` gives one number a class."
     return section("Use", told, *parts)
