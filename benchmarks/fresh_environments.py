@@ -10,7 +10,6 @@ by the accuracy they lose. Forms that need the same packages share an environmen
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import os
 import re
 import shutil
@@ -35,6 +34,7 @@ from ofa.export.card.facts import card_facts
 from ofa.export.export import export_network
 from ofa.export.forms.registry import FORMS, get_form
 from ofa.export.session import ExportSession
+from ofa.versions import installed_version
 from search_spaces.common.errors import UserError
 from trainers.architectures import find_architecture
 from trainers.data import ImageData
@@ -134,11 +134,11 @@ def check_forms(
     programs = read_programs((folder / CARD).read_text(encoding="utf-8"))
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in forms:
-        groups.setdefault(tuple(sorted(get_form(name).requires)), []).append(name)
+        groups.setdefault(tuple(sorted({_pinned(package) for package in get_form(name).requires})), []).append(name)
     found = []
-    for number, (requires, names) in enumerate(groups.items()):
+    for number, (packages, names) in enumerate(groups.items()):
         place = work / f"environment-{number}"
-        environment = make_environment(place, requires)
+        environment = make_environment(place, packages)
         try:
             for name in names:
                 found.append(_check(folder, name, programs[name], environment, given, most_lost=most_lost, work=work))
@@ -148,28 +148,33 @@ def check_forms(
     return found
 
 
-def make_environment(place: Path, requires: tuple[str, ...]) -> Environment:
-    """What a card says to install: numpy, pillow and `requires`, in the versions of this environment; of this project,
-    the checkout.
+def make_environment(place: Path, packages: tuple[str, ...]) -> Environment:
+    """What a card says to install: numpy, pillow and `packages`, in the versions of this environment; of this project,
+    the checkout. Raises `RuntimeError` where this project is there unasked, or asked for and not there.
     """
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True, env=_clean())
     python = place / "bin" / "python"
-    pinned = [_pinned(package) for package in ("numpy", "pillow", *requires)]
     pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--quiet", "--no-cache-dir", *pinned], check=True, env=_clean())
+    subprocess.run(
+        [*pip, "install", "-qq", "--no-cache-dir", _pinned("numpy"), _pinned("pillow"), *packages],
+        check=True,
+        env=_clean(),
+    )
     listed = subprocess.run([*pip, "list"], check=True, env=_clean(), capture_output=True, text=True).stdout
-    packages = [line for line in listed.splitlines()[2:] if line.split()[0] not in ("pip", "setuptools")]
+    names = [line.split()[0] for line in listed.splitlines()[2:]]
     size = sum(path.lstat().st_size for path in place.rglob("*")) / 1e6
-    if ("ofa-nas" in requires) != (_run(python, place, "-c", "import ofa").returncode == 0):
-        raise RuntimeError(f"this project is {'not ' if 'ofa-nas' in requires else ''}in the environment of {requires}")
-    return Environment(python, len(packages), size, time.monotonic() - started)
+    wanted = _pinned("ofa-nas") in packages
+    if wanted != (_run(python, place, "-c", "import ofa").returncode == 0):
+        raise RuntimeError(f"this project is {'not ' if wanted else ''}in the environment of {', '.join(packages)}")
+    return Environment(python, len([name for name in names if name != "pip"]), size, time.monotonic() - started)
 
 
 def _pinned(package: str) -> str:
+    """In the version that is here, if it names none."""
     if package == "ofa-nas":
         return str(Path(__file__).parents[1])
-    return f"{package}=={importlib.metadata.version(package)}"
+    return package if "=" in package else f"{package}=={installed_version(package)}"
 
 
 def _check(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from latency_tables.remote.runner import cpu_model
 from ofa.export.card.facts import CardFacts, DeviceFacts
 from ofa.export.card.markdown import bullets, code, escape, section, table
 from ofa.export.card.scores import Report, accuracy_text, known
@@ -21,10 +22,11 @@ def latency_section(report: Report, facts: CardFacts) -> str | None:
     machines = [
         f"{escape(name)}: {escape(found.machine)}{_interval_text(found)}" for name, found in facts.devices.items()
     ]
-    files = table(["file, on the exporting machine", "measured", "10th to 90th percentile"], timed) if timed else None
+    files = table(["file", "threads", "measured", "10th to 90th percentile"], timed) if timed else None
+    here = f"The files, each by its own runtime, on the machine that exported them ({escape(cpu_model())}):"
     told = "One image at a time (batch 1). Measured are medians of the exported network; predicted is what the search "
     told += "went by, from a table of operators measured on the device."
-    return section("Latency", devices, bullets(machines) if machines else None, files, told)
+    return section("Latency", devices, bullets(machines) if machines else None, here if timed else None, files, told)
 
 
 def _device_row(name: str, found: Mapping[str, Any], facts: DeviceFacts | None) -> list[str]:
@@ -49,11 +51,14 @@ def _interval_text(facts: DeviceFacts) -> str:
 
 
 def _timed_row(name: str, form: Mapping[str, Any]) -> list[str] | None:
-    """The latency that a form's own file was measured with, if it was."""
+    """The latency of a form's own file; None where it is for another machine, or was not to be measured."""
     found = form.get("latency")
-    if not isinstance(found, Mapping) or "median_ms" not in found:
+    if not isinstance(found, Mapping):
         return None
-    return [code(name), text.milliseconds(found["median_ms"]), _spread(found)]
+    threads = str(found.get("threads", 1))
+    if "median_ms" not in found:
+        return [code(name), threads, escape(f"not measured: {found.get('not_measured', 'no reason known')}"), "–"]
+    return [code(name), threads, text.milliseconds(found["median_ms"]), _spread(found)]
 
 
 def _spread(found: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from ofa.export.card.facts import CardFacts
 from ofa.export.card.front_matter import front_matter
 from ofa.export.card.markdown import code, escape, fenced, section
 from ofa.export.card.programs import program
-from ofa.export.forms.base import Form
+from ofa.export.forms.base import Folder, Form
 from ofa.export.forms.registry import get_form
+from ofa.versions import installed_version
 from search_spaces.common.files import write_text
 
 FILE = "README.md"
@@ -55,7 +55,8 @@ def _use(forms: Iterable[Form], described: ArchitectureFile, facts: CardFacts) -
             parts.append(f"### {code(form.name)}\n\n{_instructions(form)}")
             continue
         install = f"pip install {' '.join(('numpy', 'pillow', *form.requires))}"
-        tested = [f"{name} {version}" for name in form.requires if (version := _version(name)) is not None]
+        open_ones = [name for name in form.requires if "==" not in name]
+        tested = [f"{name} {version}" for name in open_ones if (version := installed_version(name)) is not None]
         comment = f"   # written and checked with {', '.join(tested)}" if tested else ""
         text = program(form.usage, described.preprocessing, facts.data)
         shell = fenced(f"{install}{comment}", "sh")
@@ -66,11 +67,7 @@ def _use(forms: Iterable[Form], described: ArchitectureFile, facts: CardFacts) -
 
 
 def _instructions(form: Form) -> str:
-    return f"See [{form.file}/README.md]({form.file}/README.md)."
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    """Of a form that no Python program runs."""
+    if isinstance(form, Folder):
+        return f"For its device alone: see [{form.file}/README.md]({form.file}/README.md)."
+    return f"{code(form.file)} is for its device alone: no runtime in Python computes it."

@@ -90,9 +90,13 @@ def test_latency_has_the_interval_of_its_table_and_the_machine(card: Any, report
 
 def test_latencies_of_files_are_said_where_they_were_measured(card: Any, report: Report) -> None:
     report["latency"] = {}
-    report["forms"]["pt2"]["latency"] = {"median_ms": 0.5, "p10_ms": 0.4, "p90_ms": 0.6, "count": 20}
-    report["forms"]["onnx"]["latency"] = {"reason": "machine busy"}
-    assert [row[0] for row in rows(card(report), "Latency")[2:]] == ["`pt2`"]
+    report["forms"]["pt2"]["latency"] = {"median_ms": 0.5, "p10_ms": 0.4, "p90_ms": 0.6, "count": 20, "threads": 1}
+    report["forms"]["onnx"]["latency"] = {"not_measured": "machine busy", "threads": 1}
+    report["forms"]["safetensors"]["latency"] = None
+    assert rows(card(report), "Latency")[2:] == [
+        ["`pt2`", "1", "0.5 ms", "0.4 to 0.6 ms"],
+        ["`onnx`", "1", "not measured: machine busy", "–"],
+    ]
 
 
 def test_a_network_without_test_score_or_device_says_so(card: Any, report: Report) -> None:
