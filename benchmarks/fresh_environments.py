@@ -306,7 +306,10 @@ def main() -> int:
         else:
             shutil.rmtree(work)
     print(table(found))
-    return int(any(one.problem for one in found))
+    failed = report.get("failed") or {}
+    for name, reason in failed.items():
+        print(f"{name} was not exported: {reason['message']}")
+    return int(bool(failed) or any(one.problem for one in found))
 
 
 if __name__ == "__main__":

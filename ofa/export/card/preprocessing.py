@@ -40,10 +40,10 @@ def code(preprocessing: Preprocessing, data: DataFacts) -> str:
     ]
     if side != stored:
         resize = f"Image.fromarray(channel).resize(({side}, {side}), Image.Resampling.BILINEAR)"
-        lines.append(f"channels = np.stack([{resize} for channel in channels])")
+        lines.append(f"channels = [{resize} for channel in channels]")
     lines += [
         f"mean, std = np.array({_column(preprocessing.mean)}), np.array({_column(preprocessing.std)})",
-        "image = ((channels / 255 - mean) / std).astype(np.float32)[None]",
+        "image = ((np.stack(channels) / 255 - mean) / std).astype(np.float32)[None]",
     ]
     return "\n".join(lines)
 
