@@ -285,7 +285,7 @@ def main() -> int:
     job = replace(session.job(given.architecture, architecture, network, read_test=False), devices=())
     work = Path(tempfile.mkdtemp(prefix="ofa-fresh-"))
     try:
-        settings = session.config.export.model_copy(update={"forms": tuple(forms)})
+        settings = session.config.export.model_copy(update={"forms": tuple(forms), "measure_forms": False})
         report = export_network(job, out=work / "export", settings=settings, quiet=True)
         if not (work / "export" / CARD).exists():
             from ofa.export.architecture_file import FILE, read_architecture_file
