@@ -24,6 +24,8 @@ def latency_section(report: Report, facts: CardFacts) -> str | None:
     ]
     files = table(["file", "threads", "measured", "10th to 90th percentile"], timed) if timed else None
     here = f"The files, each by its own runtime, on the machine that exported them ({escape(cpu_model())}):"
+    if (why := _none_measured(report)) is not None:
+        here, files = f"The files by their own runtimes were not measured: {escape(why)}.", None
     told = "One image at a time (batch 1). Measured are medians of the exported network; predicted is what the search "
     told += "went by, from a table of operators measured on the device."
     return section("Latency", devices, bullets(machines) if machines else None, here if timed else None, files, told)
@@ -59,6 +61,13 @@ def _timed_row(name: str, form: Mapping[str, Any]) -> list[str] | None:
     if "median_ms" not in found:
         return [code(name), threads, escape(f"not measured: {found.get('not_measured', 'no reason known')}"), "–"]
     return [code(name), threads, text.milliseconds(found["median_ms"]), _spread(found)]
+
+
+def _none_measured(report: Report) -> str | None:
+    """Why no file was measured, where all have the same reason."""
+    found = [form["latency"] for form in report["forms"].values() if isinstance(form.get("latency"), Mapping)]
+    reasons = {entry.get("not_measured") for entry in found}
+    return str(reasons.pop()) if len(reasons) == 1 and None not in reasons else None
 
 
 def _spread(found: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ofa.export.card.markdown import bullets, code, escape, section, table
 from ofa.export.card.proportion import wilson
+from ofa.export.card.remarks import remarks
 from ofa.report import text
 
 Report = Mapping[str, Any]
@@ -52,7 +53,12 @@ def files_section(report: Report) -> str:
         f"network in torch, on {_num_compared(report)} real images."
     )
     return section(
-        "Files and accuracy", table(head, rows, left=2), told, _inexact(report), _untested(report), _failed(report)
+        "Files and accuracy",
+        table(head, rows, left=2),
+        told,
+        remarks(report["forms"]),
+        _untested(report),
+        _failed(report),
     )
 
 
@@ -69,19 +75,6 @@ def _file_row(report: Report, name: str, form: Mapping[str, Any]) -> list[str]:
     scores = [accuracy_text(form_score(report, name, split)) for split in ("test", "selection")]
     ties = f" ({form['num_ties']} images aside)" if form.get("num_ties") else ""
     return [code(name), code(form["file"]), text.size(form["bytes"]), *scores, f"{form['max_abs']:.1e}{ties}"]
-
-
-def _inexact(report: Report) -> str | None:
-    """Forms that do not compute what the network does."""
-    found = {name: form for name, form in report["forms"].items() if form.get("signal_db") is not None}
-    if not found:
-        return None
-    lines = [
-        f"{code(name)} computes in fewer bits: {form['num_moved']} of {form['num_images']} images are in another class "
-        f"than the network has them in, and its logits are {form['signal_db']:.1f} dB above their noise."
-        for name, form in found.items()
-    ]
-    return bullets(lines)
 
 
 def _untested(report: Report) -> str | None:

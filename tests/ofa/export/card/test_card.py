@@ -97,6 +97,24 @@ def test_latencies_of_files_are_said_where_they_were_measured(card: Any, report:
         ["`pt2`", "1", "0.5 ms", "0.4 to 0.6 ms"],
         ["`onnx`", "1", "not measured: machine busy", "–"],
     ]
+    report["forms"]["pt2"]["latency"] = report["forms"]["onnx"]["latency"]
+    assert "The files by their own runtimes were not measured: machine busy." in card(report)
+
+
+def test_what_is_to_be_known_of_a_form_is_said(card: Any, report: Report) -> None:
+    report["forms"]["pt2"] |= {"isa": "AVX2", "machine": "x86_64"}
+    report["forms"]["onnx"] |= {"signal_db": 24.28, "num_moved": 3, "num_images": 64, "float_operators": {"SUM": 1}}
+    costs = {"cycles": 12345, "sram_bytes": 2048, "flash_bytes": 4096, "npu_share": 0.9, "cpu_operators": ["GATHER"]}
+    report["forms"]["safetensors"] |= {
+        "vela": {"version": "5.2", "accelerator": "ethos-u55-128", **costs},
+        "executed": "the int8 model before Vela, not the command stream",
+    }
+    text = card(report)
+    assert "- `pt2`: compiled for x86_64 with AVX2: others do not run it." in text
+    assert "- `onnx`: computes in fewer bits: 3 of 64 images change their class" in text and "24.3 dB" in text
+    assert "in float32 all the same: SUM" in text and "in fewer bits are calibrated" in text
+    assert "12,345 cycles, 2 KiB of SRAM" in text and "90 % of the operators" in text and "(the others: GATHER)" in text
+    assert "the int8 model before Vela, not the command stream" in text
 
 
 def test_a_network_without_test_score_or_device_says_so(card: Any, report: Report) -> None:
