@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -129,23 +129,21 @@ def sample(network: nn.Module, data: ImageData, *, resolution: int) -> Sample:
 
 def check_forms(
     folder: Path, forms: Iterable[str], given: Sample, *, most_lost: float, work: Path, keep: bool = False
-) -> list[Found]:
-    """Each of the forms of the export in `folder`, in an environment made below `work`."""
+) -> Iterator[Found]:
+    """Each of the forms of the export in `folder`, in an environment made below `work`, as they are done."""
     programs = read_programs((folder / CARD).read_text(encoding="utf-8"))
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in forms:
         groups.setdefault(tuple(sorted({_pinned(package) for package in get_form(name).requires})), []).append(name)
-    found = []
     for number, (packages, names) in enumerate(groups.items()):
         place = work / f"environment-{number}"
         environment = make_environment(place, packages)
         try:
             for name in names:
-                found.append(_check(folder, name, programs[name], environment, given, most_lost=most_lost, work=work))
+                yield _check(folder, name, programs[name], environment, given, most_lost=most_lost, work=work)
         finally:
             if not keep:
                 shutil.rmtree(place)
-    return found
 
 
 def make_environment(place: Path, packages: tuple[str, ...]) -> Environment:
@@ -255,18 +253,17 @@ def available_forms() -> list[str]:
     return names
 
 
-def table(found: Iterable[Found]) -> str:
-    lines = [
-        "| form | installs | packages | on disk, MB | installed in, s | logits differ by | accuracy lost | runs, s | |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for one in found:
-        made = one.environment
-        lost = "" if one.lost is None else f"{100 * one.lost:.2f} points"
-        cells = [one.form, " ".join(one.requires), f"{made.num_packages}", f"{made.megabytes:,.0f}"]
-        cells += [f"{made.seconds:.0f}", f"{one.max_abs:.1e}", lost, f"{one.seconds:.1f}", one.problem or "agrees"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+HEAD = """\
+| form | installs | packages | on disk, MB | installed in, s | logits differ by | accuracy lost | runs, s | |
+|---|---|---|---|---|---|---|---|---|"""
+
+
+def row(one: Found) -> str:
+    made = one.environment
+    lost = "" if one.lost is None else f"{100 * one.lost:.2f} points"
+    cells = [one.form, " ".join(one.requires), f"{made.num_packages}", f"{made.megabytes:,.0f}"]
+    cells += [f"{made.seconds:.0f}", f"{one.max_abs:.1e}", lost, f"{one.seconds:.1f}", one.problem or "agrees"]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> int:
@@ -292,7 +289,7 @@ def main() -> int:
 
             described = read_architecture_file(work / "export" / FILE)
             write_card(work / "export", report=report, described=described, facts=card_facts(session))
-        found = check_forms(
+        checks = check_forms(
             work / "export",
             report["forms"],
             sample(network, session.data, resolution=architecture.resolution),
@@ -300,12 +297,16 @@ def main() -> int:
             work=work,
             keep=given.keep,
         )
+        print(HEAD, flush=True)
+        found = []
+        for one in checks:
+            print(row(one), flush=True)
+            found.append(one)
     finally:
         if given.keep:
             print(f"kept: {work}", file=sys.stderr)
         else:
             shutil.rmtree(work)
-    print(table(found))
     failed = report.get("failed") or {}
     for name, reason in failed.items():
         print(f"{name} was not exported: {reason['message']}")
