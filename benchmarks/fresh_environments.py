@@ -165,7 +165,9 @@ def make_environment(place: Path, packages: tuple[str, ...]) -> Environment:
     wanted = _pinned("ofa-nas") in packages
     if wanted != (_run(python, place, "-c", "import ofa").returncode == 0):
         raise RuntimeError(f"this project is {'not ' if wanted else ''}in the environment of {', '.join(packages)}")
-    return Environment(python, len([name for name in names if name not in ("pip", "setuptools")]), size, time.monotonic() - started)
+    return Environment(
+        python, len([name for name in names if name not in ("pip", "setuptools")]), size, time.monotonic() - started
+    )
 
 
 def _pinned(package: str) -> str:
