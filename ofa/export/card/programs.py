@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable
+from itertools import takewhile
 
 from ofa.export.architecture_file import FILE, Preprocessing
 from ofa.export.card import preprocessing
@@ -26,8 +27,8 @@ def program(usage: str, described: Preprocessing, data: DataFacts) -> str:
 
 
 def _split(usage: str) -> tuple[list[str], str]:
-    """The imports of a text, one a line, and the rest of it."""
-    nodes = [node for node in ast.parse(usage).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    """The imports that a text begins with, and the rest of it: later ones may need what stands before them."""
+    nodes = list(takewhile(lambda node: isinstance(node, ast.Import | ast.ImportFrom), ast.parse(usage).body))
     lines = usage.splitlines()
     for node in reversed(nodes):
         del lines[node.lineno - 1 : node.end_lineno]
@@ -37,6 +38,6 @@ def _split(usage: str) -> tuple[list[str], str]:
 def _sorted(imports: Iterable[str]) -> str:
     """The standard library, a gap, and the others; each by module, `import` before `from`."""
     groups: tuple[list[str], list[str]] = ([], [])
-    for line in sorted(set(imports), key=lambda line: (line.startswith("from"), line)):
+    for line in sorted(set(imports), key=lambda line: (line.startswith("from"), line.lower())):
         groups[line.split()[1].partition(".")[0] not in sys.stdlib_module_names].append(line)
     return "\n\n".join("\n".join(group) for group in groups if group)

@@ -71,13 +71,13 @@ def test_every_form_with_a_program_is_on_the_card(digit_export: tuple) -> None:
         assert len(code.splitlines()) <= 40 and code.count("import json") == 1
 
 
-def test_imports_of_a_form_come_first_and_once() -> None:
-    usage = "from pathlib import Path\nimport numpy as np\nimport runtime\n\nmodel = runtime.load('f')\n# a note\n"
+def test_imports_that_a_form_begins_with_come_first_and_once() -> None:
+    usage = "from pathlib import Path\nimport numpy as np\nimport runtime\n\nmodel = runtime.load('f')\nimport late\n"
     described = Preprocessing(resolution=8, in_channels=1, mean=(0.5,), std=(0.25,))
     code = program(usage, described, DataFacts("any", (), image_size=8))
     assert code.startswith(
         "import json\nimport sys\nfrom pathlib import Path\n\nimport numpy as np\nimport runtime\n"
-        "from PIL import Image, ImageOps\n\nmodel = runtime.load('f')\n# a note\n\npicture ="
+        "from PIL import Image, ImageOps\n\nmodel = runtime.load('f')\nimport late\n\npicture ="
     )
 
 
