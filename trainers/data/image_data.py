@@ -32,7 +32,9 @@ class ImageData:
 
     `image_size`: the side training images have; `mean`, `std`: per channel, of pixels scaled to [0, 1]; `split_sha256`:
     which images of which data each split holds; `skipped`: names of corrupt images that were left out; `streamed`:
-    decoded again whenever they are read. `seed`: the training seed where none is passed.
+    decoded again whenever they are read. `seed`: the training seed where none is passed. `crop_fraction`: side of the
+    centre crop that encoded images are decoded to, as a share of their short side;
+    None for arrays. `licence` of the images, if known.
     """
 
     name: str
@@ -50,6 +52,8 @@ class ImageData:
     _partition: Partition
     _pixels: PixelReader
     _orders: EpochOrders
+    crop_fraction: float | None = None
+    licence: str | None = None
 
     @property
     def num_classes(self) -> int:

@@ -21,7 +21,7 @@ from trainers.data.sources import SOURCES
 from trainers.data.sources.base import POOL, SourceData
 from trainers.data.splits import SPLITS, Indices, Partition, balanced_subset, divide
 from trainers.data.statistics import pixel_statistics
-from trainers.data.stores import ArrayStore, ImageStore
+from trainers.data.stores import ArrayStore, EncodedStore, ImageStore
 from trainers.settings.data import DataSettings
 
 _kept: ContextVar[dict[tuple[str, int, Path | None], ImageData] | None] = ContextVar("kept", default=None)
@@ -92,6 +92,8 @@ def _load(settings: DataSettings, *, seed: int, base: Path | None) -> ImageData:
         _partition=partition,
         _pixels=pixels,
         _orders=EpochOrders(len(partition.train)),
+        crop_fraction=source.store.decoder.crop_fraction if isinstance(source.store, EncodedStore) else None,
+        licence=source.licence,
     )
 
 

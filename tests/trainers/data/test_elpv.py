@@ -49,6 +49,7 @@ def test_cells_are_defective_above_a_probability_of_half(load: Any, installed: P
     images, labels = next(data.batches("train", batch_size=24))
     assert np.array_equal(images[:, 0, 8, 2].numpy() > 0.5, labels.numpy() == 1)
     assert "elpv_dataset" not in sys.modules
+    assert data.licence == "CC-BY-NC-SA-4.0"
 
 
 def test_sides_and_channels_are_settings(load: Any, installed: Path) -> None:

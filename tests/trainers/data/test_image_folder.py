@@ -22,10 +22,13 @@ def folder(load: Any, path: Path, **settings: Any) -> Any:
 
 
 def test_class_folders_are_divided_at_random(load: Any, make_folder: Any) -> None:
-    data = folder(load, make_folder({"dog": 10, "cat": 20}))
+    root = make_folder({"dog": 10, "cat": 20})
+    data = folder(load, root)
     assert data.class_names == ("cat", "dog") and data.num_classes == 2
     assert [data.class_counts(split) for split in ("calibration", "selection", "test")] == [(2, 1), (2, 1), (4, 2)]
     assert (data.in_channels, data.image_size, data.skipped, data.streamed) == (3, 8, (), False)
+    assert data.licence is None and data.crop_fraction == 1.0
+    assert folder(load, root, crop_fraction=0.875).crop_fraction == 0.875
     x, labels = next(data.batches("selection", resolution=12, batch_size=9))
     assert x.shape == (3, 3, 12, 12) and x.dtype == torch.float32 and labels.tolist() == [0, 0, 1]
 

@@ -34,6 +34,7 @@ def test_fashion_mnist(load: Any, tmp_path: Path, below: str, suffix: str) -> No
     write_fashion(tmp_path / below, suffix)
     data = load("fashion_mnist", path=str(tmp_path))
     assert data.class_names[9] == "ankle boot" and (data.in_channels, data.image_size) == (1, 28)
+    assert data.licence == "MIT" and data.crop_fraction is None  # arrays: nothing is cropped
     assert (data.size("test"), data.size("selection"), data.size("calibration"), data.num_train) == (20, 6, 6, 48)
 
 

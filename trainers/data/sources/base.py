@@ -25,7 +25,7 @@ class SourceData:
     """A data set before it is divided. `labels` (num,) int64, `official` (num,) of the codes above.
 
     `identity` is a hash of the content: two runs whose data differ never compare as equal. `origin` names the data in
-    messages.
+    messages. `licence`: what its publishers state, as SPDX has it.
     """
 
     store: ImageStore
@@ -34,6 +34,7 @@ class SourceData:
     official: NDArray[np.int8]
     identity: str
     origin: str
+    licence: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,6 +43,7 @@ def elpv(settings: DataSettings, path: Path | None) -> SourceData:
         official=np.full(len(names), POOL, np.int8),
         identity=digest([names, sizes, labels, repr(decoder)]),
         origin=str(folder),
+        licence="CC-BY-NC-SA-4.0",
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def fashion_mnist(settings: DataSettings, path: Path | None) -> SourceData:
             missing = f"{prefix}-{'images-idx3' if images is None else 'labels-idx1'}-ubyte(.gz)"
             raise UserError(f"{missing} is missing", file=folders[0], key="data.path")
         parts.append(ArrayPart(read_idx(images, 3), read_idx(labels, 1), official, images.name, labels.name))
-    return from_arrays(parts, CLASSES, settings, folders[0])
+    return replace(from_arrays(parts, CLASSES, settings, folders[0]), licence="MIT")
 
 
 def read_idx(file: Path, num_dimensions: int) -> Pixels:
