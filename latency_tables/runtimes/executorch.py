@@ -105,6 +105,27 @@ def _forward(
     return forward
 
 
+def load_function(artifact: bytes) -> Callable[[Tensor], Tensor]:
+    """What a program of one float32 input computes, on as many threads as ExecuTorch has now. Images go in
+    channels-last or not as `_layouts` has it. Raises `UserError` if it is no program that runs here.
+    """
+    try:
+        (layout,) = _layouts(artifact)
+        forward = Forward(portable_lib._load_for_executorch_from_buffer(artifact), artifact)
+    except Exception as error:  # of what reads the file, each kind of damage has its own
+        raise UserError(f"not a program that ExecuTorch can run here ({error})") from None
+    _LOADED[forward] = portable_lib._threadpool_get_thread_count()
+    plain = layout == sorted(layout)
+
+    def compute(x: Tensor) -> Tensor:
+        forward.inputs = [x.contiguous() if plain else as_fed(x)]
+        outputs: Any = forward()
+        result: Tensor = outputs[0].clone()
+        return result
+
+    return compute
+
+
 class Forward:
     """A call of a program. It holds the bytes too, from which the program reads its weights."""
 
