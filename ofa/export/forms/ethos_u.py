@@ -95,6 +95,8 @@ def _check_left(model: TFLiteModel, kinds: tuple[str, ...]) -> None:
 
 def _ends(path: Path) -> dict[str, Any]:
     """Shapes, types, scales and zero points of the input and the output. Raises `UserError` for no TFLite model."""
+    if not path.is_file():
+        raise UserError("no such file, and the form is nothing without it", file=path)
     content = path.read_bytes()
     try:
         if not is_tflite(content):

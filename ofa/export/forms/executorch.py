@@ -6,6 +6,7 @@ have it: a program checks no layout, and would compute nonsense from another one
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from latency_tables.runtimes.executorch import ExecuTorch, load_function
 from ofa.export.forms.base import Predict, Source
 from search_spaces.common.errors import UserError, in_file
 from search_spaces.common.files import write_bytes
+
+#: how ExecuTorch says that it has no kernel of the only form that programs call
+_NO_OUT_VARIANT = re.compile(r"Missing out variants: \{'([^']+)'")
 
 
 def usage(file: str) -> str:
@@ -47,10 +51,10 @@ class ExecuTorchForm:
     usage = usage(file)
 
     def write(self, source: Source, folder: Path) -> None:
-        with in_file(self.file):
-            x = torch.zeros(1, *source.input_shape)
-            content = to_pte(export(for_xnnpack(source.network, source.input_shape), x), x)
-            check_kernels(content)
+        x = torch.zeros(1, *source.input_shape)
+        content = lowered(
+            source, lambda: to_pte(export(for_xnnpack(source.network, source.input_shape), x), x), file=self.file
+        )
         write_bytes(folder / self.file, content)
 
     def load(self, folder: Path) -> Predict:
@@ -78,12 +82,35 @@ def load_images(path: Path) -> Predict:
     return predict
 
 
-def check_kernels(content: bytes) -> None:
-    """Raises `UserError` naming an operator of the program that ExecuTorch has no kernel for."""
+def lowered(source: Source, lower: Callable[[], bytes], *, file: str) -> bytes:
+    """The program that `lower` makes of the network of `source`.
+
+    Raises `UserError` naming the layer and the operator where ExecuTorch has none of that kind.
+    """
     known = set(portable_lib._get_operator_names())
-    for name in _operators(content):
-        if name not in known:
-            raise UserError("ExecuTorch has no kernel for this operator", key=name)
+    try:
+        content = lower()
+        lacking = [name for name in _operators(content) if name not in known]
+    except RuntimeError as error:
+        found = _NO_OUT_VARIANT.search(str(error))
+        if found is None:
+            raise
+        lacking = [found[1]]
+    if lacking:
+        message = f"ExecuTorch has no kernel for the operator {lacking[0]}"
+        raise UserError(message, file=file, key=_layer(source, lacking[0]))
+    return content
+
+
+def _layer(source: Source, operator: str) -> str | None:
+    """The first layer of the network that computes `operator`, as far as it is known under the same name."""
+    name = operator.split("::")[-1].split(".")[0]
+    graph = export(for_xnnpack(source.network, source.input_shape), torch.zeros(1, *source.input_shape)).graph
+    for node in graph.nodes:
+        stack = node.meta.get("nn_module_stack")
+        if stack and str(node.target).split(".")[1:2] == [name]:
+            return str(list(stack.values())[-1][0])
+    return None
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 from latency_tables.executorch.int8 import quantized_pte_of_floats
 from latency_tables.runtimes.executorch import ExecuTorch
 from ofa.export.forms.base import Predict, Source
-from ofa.export.forms.executorch import check_kernels, describe, load_images, usage
-from search_spaces.common.errors import UserError, in_file
+from ofa.export.forms.executorch import describe, load_images, lowered, usage
+from search_spaces.common.errors import UserError
 from search_spaces.common.files import write_bytes
 
 
@@ -28,9 +28,8 @@ class ExecuTorchInt8Form:
     def write(self, source: Source, folder: Path) -> None:
         if source.calibration is None or not len(source.calibration):
             raise UserError("int8 needs images to calibrate with, and there are none", file=self.file)
-        with in_file(self.file):
-            content = quantized_pte_of_floats(source.network, source.calibration.float().cpu().contiguous().split(1))
-            check_kernels(content)
+        images = source.calibration.float().cpu().contiguous().split(1)
+        content = lowered(source, lambda: quantized_pte_of_floats(source.network, images), file=self.file)
         write_bytes(folder / self.file, content)
 
     def load(self, folder: Path) -> Predict:
