@@ -51,10 +51,7 @@ class ExecuTorchForm:
     usage = usage(file)
 
     def write(self, source: Source, folder: Path) -> None:
-        x = torch.zeros(1, *source.input_shape)
-        content = lowered(
-            source, lambda: to_pte(export(for_xnnpack(source.network, source.input_shape), x), x), file=self.file
-        )
+        content = lowered(source, lambda: _float_pte(source), file=self.file)
         write_bytes(folder / self.file, content)
 
     def load(self, folder: Path) -> Predict:
@@ -80,6 +77,11 @@ def load_images(path: Path) -> Predict:
         return torch.cat([compute(image) for image in images.float().cpu().split(1)])
 
     return predict
+
+
+def _float_pte(source: Source) -> bytes:
+    x = torch.zeros(1, *source.input_shape)
+    return to_pte(export(for_xnnpack(source.network, source.input_shape), x), x)
 
 
 def lowered(source: Source, lower: Callable[[], bytes], *, file: str) -> bytes:
