@@ -112,8 +112,21 @@ def _int8(build: Callable[[], fx.GraphModule], shape: tuple[int, ...]) -> bytes:
         return LiteRTInt8().compile(build(), shape)
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """A `.tflite` file whose operators are streams of commands for the accelerator, as far as it knows them."""
+
+    content: bytes
+    costs: VelaCosts
+
+
 def compile_costs(model: bytes, accelerator: str) -> VelaCosts:
     """What Vela says of an int8 `.tflite` file. Raises `UserError` with its own words if it refuses it."""
+    return compile_model(model, accelerator).costs
+
+
+def compile_model(model: bytes, accelerator: str) -> Compiled:
+    """What Vela makes of an int8 `.tflite` file, and says of it; equal for equal files. Raises as `compile_costs`."""
     from ai_edge_litert import schema_py_generated as schema
     from ethosu.vela import vela
 
@@ -134,16 +147,17 @@ def compile_costs(model: bytes, accelerator: str) -> VelaCosts:
             words = str(failed) if isinstance(failed, str) else "".join(said.read_text().strip().splitlines()[-1:])
             raise UserError(f"Vela cannot compile this network ({words})", key="accelerator", value=accelerator)
         (row,) = csv.DictReader(results[0].read_text().splitlines())
-        compiled = schema.ModelT.InitFromPackedBuf(Path(folder, "network_vela.tflite").read_bytes())
-    left = [kind for kind in _kinds(compiled) if kind != "CUSTOM"]
-    num_operators = len(_kinds(schema.ModelT.InitFromPackedBuf(model)))
-    return VelaCosts(
+        content = Path(folder, "network_vela.tflite").read_bytes()
+    left = [kind for kind in operator_kinds(schema.ModelT.InitFromPackedBuf(content)) if kind != "CUSTOM"]
+    num_operators = len(operator_kinds(schema.ModelT.InitFromPackedBuf(model)))
+    costs = VelaCosts(
         cycles=round(float(row["cycles_total"])),
         sram_bytes=_bytes(row, "sram_memory_used"),
         flash_bytes=_bytes(row, "off_chip_flash_memory_used", "on_chip_flash_memory_used", "dram_memory_used"),
         npu_share=1 - len(left) / num_operators,
         cpu_operators=tuple(left),
     )
+    return Compiled(content, costs)
 
 
 @contextmanager
@@ -170,7 +184,7 @@ def _bytes(row: dict[str, str], *columns: str) -> int:
     return round(1024 * sum(float(row[column]) for column in columns))
 
 
-def _kinds(model: Any) -> list[str]:
+def operator_kinds(model: Any) -> list[str]:
     """Of the operators of a model: those that Vela takes over become one CUSTOM each run of them."""
     names = _kind_names()
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]

@@ -59,15 +59,10 @@ def quantized_pte(module: fx.GraphModule, inputs: Sequence[Tensor]) -> bytes:
     ExecuTorch's names: `input0_scale`, `input0_zp`, `output0_scale`, `output0_zp`.
     """
     inputs = [as_fed(x) for x in inputs]
-    network = for_xnnpack(module, tuple(inputs[0].shape[1:]))
-    with torch.no_grad():
-        observed = prepare_pt2e(export(network, inputs[0]), _quantizer())
-        outputs = [observed(x) for x in inputs]
-    graph = convert_pt2e(observed)
+    graph, outputs = _calibrated(module, inputs)
     given = _int8_input(graph, Grid.of(*inputs))
     _int8_output(graph, Grid.of(*outputs))
-    _maxima_keep_grids(graph)
-    _pads_keep_grids(graph)
+    _keep_grids(graph)
     result = _output_grid(graph, given)
     graph.graph.eliminate_dead_code()
     graph.recompile()
@@ -78,6 +73,24 @@ def quantized_pte(module: fx.GraphModule, inputs: Sequence[Tensor]) -> bytes:
         "output0_zp": result.zero_point,
     }
     return to_pte(graph, as_fed(given.quantize(inputs[0])), constants)
+
+
+def quantized_pte_of_floats(module: fx.GraphModule, inputs: Sequence[Tensor]) -> bytes:
+    """As `quantized_pte`, but input and output are float32, converted inside, and lie as `inputs` do."""
+    graph, _ = _calibrated(module, inputs)
+    _keep_grids(graph)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return to_pte(graph, inputs[0])
+
+
+def _calibrated(module: fx.GraphModule, inputs: Sequence[Tensor]) -> tuple[fx.GraphModule, list[Tensor]]:
+    """The ATen graph with conversions to int8 and back, and what it gave for `inputs` before."""
+    network = for_xnnpack(module, tuple(inputs[0].shape[1:]))
+    with torch.no_grad():
+        observed = prepare_pt2e(export(network, inputs[0]), _quantizer())
+        outputs = [observed(x) for x in inputs]
+    return convert_pt2e(observed), outputs
 
 
 class _Quantizer(XNNPACKQuantizer):
@@ -124,6 +137,11 @@ def _int8_output(network: fx.GraphModule, grid: Grid) -> None:
         return
     with graph.inserting_before(end):
         end.replace_input_with(result, graph.call_function(_QUANTIZE, (result, *grid.arguments)))
+
+
+def _keep_grids(network: fx.GraphModule) -> None:
+    _maxima_keep_grids(network)
+    _pads_keep_grids(network)
 
 
 def _maxima_keep_grids(network: fx.GraphModule) -> None:

@@ -105,6 +105,29 @@ def _forward(
     return forward
 
 
+def load_function(artifact: bytes) -> Callable[[Tensor], Tensor]:
+    """What a program of one float32 input computes: on one thread, or on as many as other loaded programs have. Images
+    go in as they lie in the program's description. Raises `UserError` if it is no program that runs here.
+    """
+    threads = next(iter(_LOADED.values()), 1)
+    _set_threads(threads)
+    try:
+        (layout,) = _layouts(artifact)
+        forward = Forward(portable_lib._load_for_executorch_from_buffer(artifact), artifact)
+    except Exception as error:  # of what reads the file, each kind of damage has its own
+        raise UserError(f"not a program that ExecuTorch can run here ({error})") from None
+    _LOADED[forward] = threads
+    plain = layout == sorted(layout)
+
+    def compute(x: Tensor) -> Tensor:
+        forward.inputs = [x.contiguous() if plain else as_fed(x)]
+        outputs: Any = forward()
+        result: Tensor = outputs[0].clone()
+        return result
+
+    return compute
+
+
 class Forward:
     """A call of a program. It holds the bytes too, from which the program reads its weights."""
 

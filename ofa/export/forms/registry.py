@@ -17,7 +17,14 @@ FORMS: Registry[Callable[[], Form]] = Registry(
 )
 
 #: forms whose packages come with an extra of this project
-_EXTRAS = {"tflm": "tflm"}
+_EXTRAS = {
+    "tflm": "tflm",
+    "tflite": "litert",
+    "tflite-int8": "litert",
+    "executorch": "executorch",
+    "executorch-int8": "executorch",
+    "ethos-u": "ethosu",
+}
 
 
 @FORMS.register("safetensors")
@@ -67,6 +74,41 @@ def _onnx() -> Form:
     from ofa.export.forms.onnx import OnnxForm
 
     return OnnxForm()
+
+
+@FORMS.register("tflite")
+def _tflite() -> Form:
+    from ofa.export.forms.tflite import TfliteForm
+
+    return TfliteForm()
+
+
+@FORMS.register("tflite-int8")
+def _tflite_int8() -> Form:
+    from ofa.export.forms.tflite_int8 import TfliteInt8Form
+
+    return TfliteInt8Form()
+
+
+@FORMS.register("executorch")
+def _executorch() -> Form:
+    from ofa.export.forms.executorch import ExecuTorchForm
+
+    return ExecuTorchForm()
+
+
+@FORMS.register("executorch-int8")
+def _executorch_int8() -> Form:
+    from ofa.export.forms.executorch_int8 import ExecuTorchInt8Form
+
+    return ExecuTorchInt8Form()
+
+
+@FORMS.register("ethos-u")
+def _ethos_u() -> Form:
+    from ofa.export.forms.ethos_u import EthosUForm
+
+    return EthosUForm()
 
 
 @FORMS.register("tflm")
