@@ -2,11 +2,12 @@
 # make test         install the test extra, run the tests (test-slow: the minutes-long ones)
 #                   pages are tested in Chromium, where it is installed (apt-get install --no-install-recommends chromium)
 # make peer         measure this project and the published once-for-all package in turn (1.5 h; ARGS=--short: minutes)
+# make docs         the documentation as a site in site/, for a browser without a network
 # make lint         ruff and mypy
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow peer lint format clean
+.PHONY: quickstart test test-slow peer lint format docs clean
 
 quickstart: .venv/.installed-digits
 	$(BIN)/ofa run configs/quickstart.yaml
@@ -25,6 +26,9 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -35,4 +39,4 @@ format: .venv/.installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

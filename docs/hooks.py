@@ -12,7 +12,6 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 from enum import Enum
-from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -126,8 +125,8 @@ def spaces() -> str:
     from search_spaces.registry import FAMILIES
 
     parts = []
-    for name, (module, settings_name) in FAMILIES.items():
-        model = getattr(import_module(module), settings_name)
+    for name in FAMILIES.names():
+        model = FAMILIES.get(name).settings
         parts.append(f"### {name}\n\n{_prose(model)}\n\n{_keys(model)}")
     return "\n\n".join(parts)
 

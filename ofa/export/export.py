@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from latency_tables.settings import DeviceSettings
 from ofa.export.architecture_file import FILE, write_architecture_file
+from ofa.export.card import CardFacts, DataFacts, write_card
 from ofa.export.catalog import WantedForms, wanted_forms
 from ofa.export.evaluate import network_score, scored_form, test_scores
 from ofa.export.failures import Failure, FormFailed
@@ -77,7 +78,8 @@ def export_network(job: ExportJob, *, out: Path, settings: ExportSettings, quiet
             **({"boards": boards} if boards else {}),
         }
         write_json(folder / REPORT, report)
-        # here: write_card(folder, report=report, described=job.described, facts=...)
+        facts = CardFacts(DataFacts.of(job.data)) if job.card is None else job.card
+        write_card(folder, report=report, described=job.described, facts=facts)
         advance(note="")
     return report
 

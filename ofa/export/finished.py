@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ofa.export.architecture_file import FILE
+from ofa.export.card import FILE as CARD
 from ofa.export.catalog import WantedForms
 from ofa.export.forms.base import Folder
 from ofa.export.forms.registry import get_form
@@ -55,7 +56,9 @@ def finished_export(out: Path, inputs: str) -> dict[str, Any] | None:
         return None
     try:
         report = read_json(path, "export report")
-        if report["schema"] != SCHEMA or report["inputs"] != inputs or not (out / FILE).exists():
+        if report["schema"] != SCHEMA or report["inputs"] != inputs:
+            return None
+        if not all((out / name).exists() for name in (FILE, CARD)):
             return None
         if report["failed"]:
             return None

@@ -19,6 +19,7 @@ from trainers.data import ImageData
 
 if TYPE_CHECKING:
     from ofa.export.boards import BoardJob
+    from ofa.export.card import CardFacts
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class ExportJob:
     """How the form for microcontrollers finds its ranges, from `ExportSettings.num_calibration_images` images."""
     limits: Mapping[str, float] | None = None
     """Budget by the name of the cost (`latency@DEVICE` in ms): what the exported file must keep when it is measured."""
+    card: CardFacts | None = None
+    """What the model card says besides; None: of the data alone."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

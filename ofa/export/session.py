@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch.fx import GraphModule
 
+from ofa.export.card import CardFacts
+from ofa.export.card.facts import card_facts
 from ofa.export.finetune import FinetuneSettings, finetune
 from ofa.export.job import ExportJob
 from ofa.search.costs import run_tables
@@ -52,6 +54,10 @@ class ExportSession:
         tables = run_tables(self.run, [device.name for device in self.config.timed])
         return {name: table.cost(self.space) for name, table in tables.items()}
 
+    @cached_property
+    def card(self) -> CardFacts:
+        return card_facts(self, licence=self.config.export.licence)
+
     @property
     def largest(self) -> Architecture:
         return self.space.decode(self.space.largest())[0]
@@ -91,4 +97,5 @@ class ExportSession:
             facts={**shared, **(facts or {})},
             journal=self.run / JOURNAL,
             quantization=self.config.quantization,
+            card=self.card,
         )

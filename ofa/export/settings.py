@@ -32,6 +32,8 @@ class ExportSettings(Settings):
     """The accelerator of the form `ethos-u`: ethos-u55-32, -64, -128, -256, or an ethos-u65."""
     measure_forms: bool = True
     """Whether the latency of every file that runs here is measured, all of them beside each other."""
+    licence: str | None = None
+    """Of the weights, as SPDX has it, for the model card; left out: not stated."""
     batch_size: int = pydantic.Field(default=256, ge=1)
     finetune_epochs: int = pydantic.Field(default=0, ge=0)
     """Epochs each winner is trained on alone, distilled from the largest subnet; 0 leaves it as the supernet has it."""

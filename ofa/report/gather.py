@@ -266,11 +266,12 @@ def _winner(
 
 
 def _export(export: dict[str, Any], name: str) -> dict[str, Any]:
-    keys = ("accuracy", "latency", "boards", "forms", "finetuning", "network_sha256")
+    keys = ("accuracy", "latency", "boards", "forms", "failed", "finetuning", "network_sha256")
     return {"folder": f"{FOLDER}/{name}", **{key: export.get(key) for key in keys}}
 
 
 def _test_readings(found: Sources) -> dict[str, int]:
-    """How often the test split was opened, and how many networks have a score on it."""
-    events = [line.get("event") for line in found.ledger]
-    return {"opened": events.count("opened"), "scored": events.count("scored")}
+    """How often the test split was opened, once a file, and how many networks have a score on it."""
+    opened = [line for line in found.ledger if line.get("event") == "opened"]
+    scored = {str(line["key"]).partition("/")[0] for line in found.ledger if line.get("event") == "scored"}
+    return {"opened": len(opened), "scored": len(scored)}

@@ -22,7 +22,7 @@ from tests.ofa.export.fakes import Honest, InInt8, register
 
 def test_all_files_are_there_and_as_the_report_says(exported: tuple[ExportJob, Path, dict]) -> None:
     _, out, report = exported
-    names = {"architecture.json", "report.json", *(form["file"] for form in report["forms"].values())}
+    names = {"README.md", "architecture.json", "report.json", *(form["file"] for form in report["forms"].values())}
     assert names == {path.name for path in out.iterdir()} and set(report["forms"]) == set(ExportSettings().forms)
     for form in report["forms"].values():
         assert (
