@@ -54,6 +54,7 @@ def reproduce_section(report: Report) -> Markup:
         tag("details", tag("summary", "config.yaml"), tag("pre", tag("code", config))),
         tag("p", f"Made with {versions}.", class_="note"),
         tag("p", f"Supernet weights: {weights}", class_="note hash") if weights else None,
+        tag("p", "Beside another run: ", tag("code", "ofa report --compare RUN OTHER"), class_="note"),
         id="reproduce",
     )
 

@@ -86,6 +86,15 @@ def run_of_photos(folder: Path) -> None:
     shutil.copytree(_run_of_photos().name, folder, dirs_exist_ok=True)
 
 
+def several_runs(folder: Path) -> None:
+    """That run, and two more, `runs/short` and `runs/other`, which differ from it in training and in seed."""
+    from tests.docs.walks import shell
+
+    run_of_photos(folder)
+    shell("ofa run my_photos.yaml --set name=short --set train.epochs=1", folder)
+    shell("ofa run my_photos.yaml --set name=other --set seed=1", folder)
+
+
 @cache
 def _run_of_photos() -> tempfile.TemporaryDirectory[str]:
     """Made once; removed as the process ends."""

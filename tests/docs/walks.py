@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.docs import given
@@ -66,6 +67,17 @@ WALKS: dict[str, Walk] = {
     ),
     "docs/cortex_m.md": _photos(mobilenet_v3_28="my_photos.yaml"),
     "docs/devices.md": _photos(),
+    "docs/comparing.md": Walk(given=given.several_runs, words={"runs/quickstart": "runs/my_photos"}),
+    "docs/exporting.md": _photos(),
+    "docs/exporting_mobile.md": _photos(
+        **(
+            {}
+            if find_spec("executorch")
+            else {"tflite,tflite-int8,executorch,executorch-int8,ethos-u": "tflite,ethos-u"}
+        )
+    ),
+    "docs/exporting_torch_and_onnx.md": _photos(),
+    "docs/report.md": _photos(**{"runs/quickstart": "runs/my_photos", "macs=200kMACs": "macs=60%"}),
     "docs/latency_tables.md": _photos(
         **{"--device here.json --max latency=5ms --confidence": "--device phone.json --max latency=5ms --confidence"}
     ),
