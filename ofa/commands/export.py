@@ -74,7 +74,7 @@ def _print(folder: Path, report: dict[str, Any]) -> None:
     from rich.console import Console
 
     from ofa.export.summary import absent, forms_table, notes
-    from ofa.report.text import milliseconds, share
+    from ofa.text import milliseconds, share
 
     accuracy = report["accuracy"]["selection"]
     print(f"{report['key']}: selection accuracy {share(accuracy['accuracy'])} (from the {accuracy['form']} file)")

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from ofa.report.text import milliseconds, share, size
+from ofa.text import milliseconds, share, size
 
 
 def forms_table(forms: dict[str, dict[str, Any]]) -> Table:

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ofa.report import text
+from ofa import text
 from ofa.report.markup import Markup, tag
 
 Report = dict[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ofa.report import text
+from ofa import text
 from ofa.report.markup import Markup, join, tag
 from ofa.report.plots import Axis, Point, agreement, curves
 

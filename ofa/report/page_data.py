@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from latency_tables.conformal import interval
 from latency_tables.table import LatencyTable, Table
+from ofa.proportions import wilson
 from ofa.report.slot_table import compact, slot_table
 from ofa.report.sources import Sources
 from ofa.report.words import architecture_words
@@ -31,7 +32,6 @@ Floats = npt.NDArray[np.float64]
 #: of the intervals of accuracies (Wilson) and of latencies (split conformal)
 LEVEL = 0.95
 TABLE_LEVEL = 0.9
-_WILSON_Z = 1.959964
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,6 @@ def page_data(found: Sources) -> Facts:
         "level": LEVEL,
         "predicted_level": None if found.predictor is None else found.predictor.level,
     }
-
-
-def wilson(accuracy: Floats, num_images: int) -> tuple[Floats, Floats]:
-    """The interval of a share that was found on so many images, at 95 % (E. B. Wilson, JASA 1927)."""
-    z2 = _WILSON_Z**2 / num_images
-    centre = (accuracy + z2 / 2) / (1 + z2)
-    half = np.sqrt(accuracy * (1 - accuracy) * z2 + z2**2 / 4) / (1 + z2)
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
 def _tables(found: Sources) -> dict[str, Table]:
@@ -169,7 +161,7 @@ def _num_images(found: Sources) -> int | None:
 
 
 def _measured(accuracy: Floats, num_images: int | None) -> Facts:
-    low, high = (None, None) if num_images is None else wilson(accuracy, num_images)
+    low, high = (None, None) if num_images is None else wilson(accuracy, num_images, LEVEL)
     return {"mean": _column(accuracy), "lower": _column(low), "upper": _column(high)}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ofa import text
 from ofa.rank import words
-from ofa.report import text
 from ofa.report.evidence import accuracy_point
 from ofa.report.markup import Markup, join, tag
 from ofa.report.plots import Axis, agreement

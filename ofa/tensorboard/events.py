@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,12 @@ def write_events(path: Path, summaries: Iterable[Summary], *, step: int = 0, now
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror or error}", file=path) from error
+
+
+def holds(path: Path, summaries: Sequence[Summary]) -> bool:
+    """Whether an event file is there and says this, whenever it was written."""
+    content = path.read_bytes() if path.exists() else b""
+    return all(summary.SerializeToString() in content for summary in summaries)
 
 
 def event_file(summaries: Iterable[Summary], *, step: int, now: float) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofa.search.front import pareto_front
-from ofa.tensorboard.events import NAME, image, write_events
+from ofa.tensorboard.events import NAME, holds, image, write_events
 from ofa.tensorboard.scatter import (
     BLUE,
     GREEN,
@@ -56,7 +56,9 @@ def write_pictures(
     if not len(records):
         return
     pictures = [image(f"pareto/{name}", draw_tradeoff(records, costs[name], name, winners), SIZE) for name in names]
-    write_events(run / FOLDER / f"{NAME}.{len(records):08d}", pictures, step=len(records))
+    path = run / FOLDER / f"{NAME}.{len(records):08d}"
+    if not holds(path, pictures):  # a run that has nothing left to do leaves its files as they are
+        write_events(path, pictures, step=len(records))
 
 
 def draw_tradeoff(records: Records, cost: CostTable, name: str, winners: Sequence[Mapping[str, Any]] = ()) -> bytes:

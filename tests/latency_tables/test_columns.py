@@ -22,6 +22,7 @@ def small(tiny: SearchSpace) -> SearchSpace:
     return tiny.restrict(kernel=[3], resolution=[16])
 
 
+@pytest.mark.slow
 def test_a_column_is_added_to_a_finished_table(
     small: SearchSpace, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

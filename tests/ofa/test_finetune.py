@@ -66,6 +66,7 @@ def test_kill_9_and_the_same_command_again(ofa: Any, run: Path, tmp_path: Path) 
     assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.slow
 def test_the_pipeline_fine_tunes_its_winners(ofa: Any, run: Path, tiny: Path) -> None:
     words = ("run", tiny, "--runs", run.parent, "--set", "export.finetune_epochs=1")
     answer = ofa(*words)

@@ -115,6 +115,7 @@ def test_twenty_kills(uninterrupted: Path, tmp_path: Path) -> None:
     assert died.total() - died["finished"] >= 15 and {"measuring", "training", "exporting"} <= set(died)
 
 
+@pytest.mark.slow
 def test_two_kills(uninterrupted: Path, tmp_path: Path) -> None:
     rng = random.Random(1)
     for stage in ("training", "exporting"):

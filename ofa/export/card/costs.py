@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from latency_tables.remote.runner import cpu_model
+from ofa import text
 from ofa.export.card.facts import CardFacts, DeviceFacts
 from ofa.export.card.markdown import bullets, code, escape, section, table
 from ofa.export.card.scores import Report, accuracy_text, known
-from ofa.report import text
 
 
 def latency_section(report: Report, facts: CardFacts) -> str | None:

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from ofa import text
 from ofa.export.architecture_file import FILE, ArchitectureFile
 from ofa.export.card.facts import CardFacts
 from ofa.export.card.markdown import bullets, code, escape, fenced, section, table
-from ofa.report import text
 from ofa.versions import versions
 
 Report = Mapping[str, Any]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ofa import text
 from ofa.export.card.markdown import bullets, code, escape
-from ofa.report import text
 
 
 def remarks(forms: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ofa import text
 from ofa.export.card.markdown import bullets, code, escape, section, table
-from ofa.export.card.proportion import wilson
 from ofa.export.card.remarks import remarks
-from ofa.report import text
+from ofa.proportions import wilson
 
 Report = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ofa.report import text
+from ofa import text
 from ofa.report.marks import swatch
 from ofa.report.markup import Markup, join, raw_json, tag
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ofa.report import text
+from ofa import text
 from ofa.report.compare.costs import SharedCost, cost_table
 from ofa.report.compare.runs import Run
 from ofa.search.front import pareto_front

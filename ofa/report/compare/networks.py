@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ofa.report import text
+from ofa import text
 from ofa.report.compare.tables import cell, interval, run_cell, section, table
 from ofa.report.markup import Markup, tag
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
-from ofa.report import text
+from ofa import text
 from ofa.report.compare.charts import curves_figure, front_figure, front_table
 from ofa.report.compare.networks import budgets_section, winners_section
 from ofa.report.compare.tables import Cell, cell, interval, section, table

@@ -1,8 +1,7 @@
 """How sure accuracies are that were counted on so many images.
 
-E. B. Wilson, "Probable inference, the law of succession, and statistical inference" (JASA 1927); R. G. Newcombe,
-"Interval estimation for the difference between independent proportions: comparison of eleven methods" (Statistics in
-Medicine 1998), method 10.
+R. G. Newcombe, "Interval estimation for the difference between independent proportions: comparison of eleven methods"
+(Statistics in Medicine 1998), method 10, of Wilson's intervals.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-#: 95 % of a normal distribution lie within so many standard deviations
-_Z = 1.959964
+from ofa.proportions import wilson
+
 LEVEL = 0.95
 
 
@@ -31,10 +30,8 @@ class Estimate:
 
 def accuracy_interval(accuracy: float, num_images: int) -> Estimate:
     """Wilson's score interval of a share in 0..1."""
-    centre = (accuracy + _Z**2 / (2 * num_images)) / (1 + _Z**2 / num_images)
-    spread = math.sqrt(accuracy * (1 - accuracy) / num_images + (_Z / (2 * num_images)) ** 2)
-    half = _Z * spread / (1 + _Z**2 / num_images)
-    return Estimate(accuracy, min(accuracy, max(0.0, centre - half)), max(accuracy, min(1.0, centre + half)))
+    lower, upper = wilson(accuracy, num_images, LEVEL)
+    return Estimate(accuracy, float(lower), float(upper))
 
 
 def difference(first: float, num_first: int, second: float, num_second: int) -> Estimate:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ofa.report import text
+from ofa import text
 from ofa.report.compare.words import total_macs
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from ofa.report import text
+from ofa import text
 from ofa.report.compare.costs import SharedCost
 from ofa.report.compare.proportions import accuracy_interval, difference
 from ofa.report.compare.runs import Run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ofa.report import text
+from ofa import text
 
 
 def total_macs(macs: float | None) -> str:

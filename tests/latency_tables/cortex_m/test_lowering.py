@@ -44,6 +44,7 @@ def test_a_whole_mobilenet_v3(firmware: Firmware) -> None:
     assert close_network(network, (1, 20, 20), firmware) > 15
 
 
+@pytest.mark.slow
 def test_a_whole_resnet(m4: Firmware) -> None:
     """Max pooling, average pooling over the edge, clamps after sums."""
     space = get_space({"name": "ofa_resnet50"}, 10, 3)

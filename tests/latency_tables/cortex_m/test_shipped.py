@@ -53,6 +53,7 @@ def test_some_operators_and_a_network_counted_again(device: str) -> None:
     assert checked.observed == checked.predicted == counter.whole(network)
 
 
+@pytest.mark.slow
 def test_validation_counts_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

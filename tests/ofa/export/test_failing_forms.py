@@ -51,6 +51,7 @@ def test_each_fails_alone_and_the_others_come_out(failing: None, job: ExportJob,
     out = tmp_path / "small"
     report = export_network(job, out=out, settings=settings_of("safetensors", *FAILING, "honest"), quiet=True)
     assert {path.name for path in out.iterdir()} == {
+        "README.md",
         "architecture.json",
         "report.json",
         "model.safetensors",

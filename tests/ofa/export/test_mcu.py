@@ -80,7 +80,7 @@ def test_what_fails_leaves_no_half_bundle(
     def told(settings: ExportSettings) -> dict[str, Any]:
         report = export_network(job, out=tmp_path / "small", settings=settings, quiet=True)
         names = {path.name for path in (tmp_path / "small").iterdir()}
-        assert names == {"architecture.json", "report.json", "model.safetensors"}
+        assert names == {"README.md", "architecture.json", "report.json", "model.safetensors"}
         failure: dict[str, Any] = report["failed"]["mcu"]
         return failure
 

@@ -33,6 +33,7 @@ def file(supernet, tmp_path):
     return tmp_path / "net.pth"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_after_the_import(ofa, tiny, file, supernet, tmp_path):
     answer = ofa("import", "checkpoint", file, "--config", tiny, "--runs", tmp_path, "--json")
     assert answer.code == 0, answer.err

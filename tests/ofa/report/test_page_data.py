@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ofa.report.page_data import page_data, wilson
+from ofa.report.page_data import page_data
 from ofa.report.report import write_report
 from ofa.report.sources import Sources, read_sources
 from predictors.record_file import Records
@@ -56,16 +56,6 @@ def test_costs_follow_the_number_format_of_the_search(run) -> None:
     whole = totals(page_data(found))[flash]
     found.config["search"] = {"dtype": "int8"}
     assert max(totals(page_data(found))[flash]) < 0.5 * max(whole)
-
-
-def test_intervals_of_accuracies_are_wilsons() -> None:
-    accuracy, num = np.array([0.975, 0.5, 0.01, 1.0, 0.0]), 400
-    lower, upper = wilson(accuracy, num)
-    assert (lower <= accuracy).all() and (accuracy <= upper).all() and lower[4] == 0 and upper[3] == 1
-    for end, inside in ((lower, slice(0, 4)), (upper, [0, 1, 2, 4])):
-        # what defines the ends: the share found lies 1.96 standard errors from a true share there
-        away = np.abs(accuracy - end)[inside] / np.sqrt(end * (1 - end) / num)[inside]
-        assert away == pytest.approx(np.full(4, 1.96), abs=1e-4)
 
 
 def test_a_search_that_did_not_say_which_networks_are_on_its_front(run) -> None:

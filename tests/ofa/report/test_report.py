@@ -15,7 +15,7 @@ from rich.console import Console
 from latency_tables.identity import SpaceIdentity
 from latency_tables.listed import CheckedNetwork, ListedTable, WholeNetworks
 from latency_tables.published import PublishedTable
-from ofa.report import text
+from ofa import text
 from ofa.report.report import write_report
 from ofa.report.script import plotly
 from ofa.report.terminal import print_report

@@ -179,6 +179,7 @@ def test_one_process_is_stopped_and_two_go_on(
     check_same_curve(run, curve)
 
 
+@pytest.mark.slow
 def test_torchrun_passes_on_what_it_is_sent(make_config: MakeConfig, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words, environment = command(make_config(epochs=1000, checkpoint_every=100_000), run)

@@ -15,7 +15,6 @@ import yaml
 from ofa.export.architecture_file import ArchitectureFile
 from ofa.export.card import FILE, CardFacts, DataFacts, write_card
 from ofa.export.card.markdown import escape
-from ofa.export.card.proportion import wilson
 
 Report = dict[str, Any]
 
@@ -232,15 +231,6 @@ def test_names_of_users_break_nothing(
     assert [line for line in outside.splitlines() if line.startswith("# ")] == [f"# {escape(f'{evil}: {evil}')}"]
     for name in ("Files and accuracy", "Latency", "Data", "How it was made"):
         assert len({len(row) for row in rows(text, name)}) == 1, name
-
-
-@pytest.mark.parametrize(
-    ("right", "num", "low", "high"),
-    # scipy 1.17: binomtest(right, num).proportion_ci(0.95, method="wilson")
-    [(180, 200, 0.850594, 0.934330), (10, 10, 0.722467, 1.0), (0, 10, 0.0, 0.277533), (50, 100, 0.403832, 0.596168)],
-)
-def test_intervals_are_wilsons(right: int, num: int, low: float, high: float) -> None:
-    assert wilson(right / num, num) == pytest.approx((low, high), abs=1e-6)
 
 
 def test_the_card_needs_no_more_than_the_files_of_the_export(

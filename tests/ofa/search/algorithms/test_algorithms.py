@@ -31,6 +31,7 @@ def best_by_hand(space: SearchSpace, costs: Costs, limits: dict[str, float], pre
     return np.sort(predict(kept).mean)[::-1][:num]
 
 
+@pytest.mark.slow
 def test_evolution_finds_the_constrained_optimum(space: SearchSpace, costs: Costs, landscape: Callable) -> None:
     """100 landscapes and seeds, three limits at once; at most a fifth of the space is scored on average."""
     budget = resolve(parse_budget("b", {"macs": "35%", "latency": "30%", "peak_memory": "60%"}), costs)
