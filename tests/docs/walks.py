@@ -103,6 +103,10 @@ WALKS: dict[str, Walk] = {
 }
 
 
+#: pages whose commands have tests of their own
+RUN_ELSEWHERE = {"docs/plugins/README.md": "tests/plugins/", "docs/library.md": "tests/ofa/library/test_page.py"}
+
+
 def reason_not_run(page: str, block: Block, command: str) -> str | None:
     """Why a command of a page is not run; None: it is."""
     told = WALKS[page].not_run if page in WALKS else {}
