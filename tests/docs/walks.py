@@ -104,7 +104,11 @@ WALKS: dict[str, Walk] = {
 
 
 #: pages whose commands have tests of their own
-RUN_ELSEWHERE = {"docs/plugins/README.md": "tests/plugins/", "docs/library.md": "tests/ofa/library/test_page.py"}
+RUN_ELSEWHERE = {
+    "docs/library.md": "tests/ofa/library/test_page.py",
+    "docs/plugins/README.md": "tests/plugins/",
+    "docs/plugins/ofa_example/README.md": "tests/plugins/",
+}
 
 
 def reason_not_run(page: str, block: Block, command: str) -> str | None:
