@@ -49,7 +49,11 @@ def two_steps_on_synthetic_images(path: Path) -> RunConfig:
     return parse_run_config(data, file=path)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=pytest.mark.slow) if p.stem.startswith("imagenet_") else p for p in CONFIGS],
+    ids=lambda path: path.stem,
+)
 def test_config_trains_two_steps(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = two_steps_on_synthetic_images(path)
     monkeypatch.setattr("trainers.milestones.evaluation_due", lambda *_: False)  # whole splits at 224 px: minutes

@@ -170,6 +170,7 @@ def test_chosen_networks_tell_more_than_random_ones(space: SearchSpace, terms: T
     assert first == second and len(set(first)) == 6
 
 
+@pytest.mark.slow
 def test_the_same_networks_give_the_same_bytes(space: SearchSpace, tmp_path: Path) -> None:
     architectures = sorted(choose_networks_to_measure(space, 6), key=lambda architecture: architecture.key)
     latencies = np.random.default_rng(0).uniform(1, 2, len(architectures))

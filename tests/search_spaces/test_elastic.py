@@ -166,6 +166,7 @@ assert abs(out - expected).max() <= 1e-5, abs(out - expected).max()
 """
 
 
+@pytest.mark.slow
 def test_an_exported_network_runs_without_this_project(digits, trained, helpers, tmp_path):
     architecture = helpers.random_architectures(digits, 2)[0]
     network = trained.extract(architecture)

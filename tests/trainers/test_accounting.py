@@ -140,6 +140,7 @@ def test_parts_of_a_step_add_up_over_interruptions() -> None:
     assert set(Ledger.from_json(stored).seconds.values()) == {0.0}  # a checkpoint of before there were parts
 
 
+@pytest.mark.slow
 def test_slow_images_and_slow_updates_are_told_apart(
     make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,9 +90,5 @@ def _failed(report: Report) -> str | None:
     failed = report.get("failed") or {}
     if not failed:
         return None
-    lines = []
-    for name, reason in failed.items():
-        slot = f" at {escape(reason['slot'])}" if reason.get("slot") else ""
-        operator = f" (operator {escape(reason['operator'])}{slot})" if reason.get("operator") else ""
-        lines.append(f"{code(name)}: {escape(reason['message'])}{operator}")
+    lines = [f"{code(name)}: {escape(reason['message'])}" for name, reason in failed.items()]
     return f"**Not here**, because it could not be made:\n\n{bullets(lines)}"

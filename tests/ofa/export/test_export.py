@@ -71,6 +71,7 @@ def test_a_second_export_does_nothing_again(exported: tuple[ExportJob, Path, dic
     assert before == {path.name: path.stat().st_mtime_ns for path in out.iterdir()} and job.ledger.read_text() == ledger
 
 
+@pytest.mark.slow
 def test_a_damaged_export_is_made_again_from_the_same_readings(
     exported: tuple[ExportJob, Path, dict], tmp_path
 ) -> None:
@@ -137,7 +138,7 @@ assert "torch" not in sys.modules
 """
 
 
-@pytest.mark.parametrize("form", ["pt2", "onnx"])
+@pytest.mark.parametrize("form", [pytest.param("pt2", marks=pytest.mark.slow), "onnx"])
 def test_forms_run_without_this_project(exported: tuple[ExportJob, Path, dict], tmp_path: Path, form: str) -> None:
     import numpy as np
 

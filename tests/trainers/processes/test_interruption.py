@@ -166,6 +166,7 @@ def test_after_the_last_step_the_training_is_finished_all_the_same(
     assert (tmp_path / "supernet.json").exists()
 
 
+@pytest.mark.slow
 def test_processes_that_read_images_live_on(make_config: MakeConfig, tmp_path: Path) -> None:
     """Schedulers signal the whole group, and a step needs the images that are on their way to it."""
     config = make_config(epochs=100).model_dump(mode="json")
