@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ofa.export.architecture_file import check_replaceable
 from ofa.export.export import export_network
 from ofa.export.finetune import FILE as TUNED
 from ofa.export.finetune import FOLDER as TUNED_FOLDER
@@ -79,7 +80,7 @@ def export_architecture(
             network = session.specialized(architecture)
     job = session.job(name, architecture, network, read_test=False, facts={**facts, "finetuning": finetuning})
     folder = out if out is not None else run / "exports" / name
-    _check_replaceable(folder)
+    check_replaceable(folder, key="-o")
     remove_leftovers(folder.parent)
     return folder, export_network(job, out=folder, settings=settings, quiet=quiet)
 
@@ -116,11 +117,3 @@ def _find(run: Path, which: str, space: SearchSpace) -> tuple[str, Architecture,
     winner = budgets[which]["winner"]
     facts = {"budget": budget_facts(budgets[which]), "search": search_facts(winner)}
     return which, Architecture.from_json(winner["architecture"], file=run / FILE), facts
-
-
-def _check_replaceable(folder: Path) -> None:
-    """An export replaces its folder whole: refuse one that holds anything but an export."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "architecture.json").exists():
-        raise UserError("holds other files than an export, and would be replaced", file=folder, key="-o")
-    if folder.exists() and not folder.is_dir():
-        raise UserError("is a file, not a folder", file=folder, key="-o")

@@ -90,3 +90,11 @@ def read_architecture_file(path: Path) -> ArchitectureFile:
         ) from None
     described.space.encode([described.architecture], file=path)
     return described
+
+
+def check_replaceable(folder: Path, *, key: str) -> None:
+    """An export replaces its folder whole. Raises `UserError` for one that holds anything but an export."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).exists():
+        raise UserError("holds other files than an export, and would be replaced", file=folder, key=key)
+    if folder.exists() and not folder.is_dir():
+        raise UserError("is a file, not a folder", file=folder, key=key)

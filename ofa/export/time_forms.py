@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from ofa.export.failures import reason_of
 from ofa.export.forms.base import Form, Timed
 from ofa.export.forms.registry import get_form
 from ofa.export.journal import find_measured
+from ofa.versions import installed_version
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import append_line, digest
 
@@ -80,14 +79,7 @@ def time_forms(
 
 def _versions(form: Form) -> dict[str, str | None]:
     """Of what runs the file: another release is another device."""
-
-    def version(package: str) -> str | None:
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            return None
-
-    return {package: version(re.split(r"[^\w.-]", package)[0]) for package in form.requires}
+    return {package: installed_version(package) for package in form.requires}
 
 
 def _not_measured(why: str, device: DeviceSettings) -> dict[str, Any]:

@@ -6,13 +6,19 @@ import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import fx
 
-from ofa.export.architecture_file import FILE, ArchitectureFile, Preprocessing, write_architecture_file
-from ofa.export.forms.base import Folder, Form, Source
+from ofa.export.architecture_file import (
+    FILE,
+    ArchitectureFile,
+    Preprocessing,
+    check_replaceable,
+    write_architecture_file,
+)
+from ofa.export.finished import file_facts
+from ofa.export.forms.base import Form, Source
 from ofa.export.forms.registry import get_form
 from ofa.export.forms.safetensors import load_network
 from ofa.export.layers import exact_costs
@@ -20,7 +26,7 @@ from ofa.export.verify import Difference, verify_forms
 from ofa.library.batches import Batches, images_of
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
-from search_spaces.common.files import atomic_directory, file_digest, write_json
+from search_spaces.common.files import atomic_directory, write_json
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def export(
     ranges = None if calibration is None else torch.cat(images_of(calibration, space, side, device, key="calibration"))
     source = Source(network, (space.in_channels, side, side), ranges)
     preprocessing = Preprocessing(side, space.in_channels, tuple(map(float, mean)), tuple(map(float, std)))
-    _check_replaceable(folder)
+    check_replaceable(folder, key="folder")
     with atomic_directory(folder) as temporary:
         described = ArchitectureFile(space, architecture, preprocessing, titles)
         write_architecture_file(temporary / FILE, described)
@@ -78,16 +84,16 @@ def export(
             _write(name, form, source, temporary)
         ties = any(operator.has_ties for _, operator in space.network(architecture))
         differences = verify_forms(network, real, folder=temporary, forms=names, tolerance=tolerance, ties=ties)
-        num_bytes = {name: _num_bytes(form, temporary) for name, form in chosen.items()}
+        facts = {name: file_facts(name, temporary) for name in names}
         report = {
             "schema": 1,
             "key": architecture.key,
             "architecture": architecture.to_json(),
             "costs": exact_costs(space, architecture),
-            "forms": {name: _facts(chosen[name], temporary) | asdict(found) for name, found in differences.items()},
+            "forms": {name: facts[name] | asdict(found) for name, found in differences.items()},
         }
         write_json(temporary / "report.json", report)
-    return Exported(folder, differences, num_bytes)
+    return Exported(folder, differences, {name: found["bytes"] for name, found in facts.items()})
 
 
 def load(folder: Path | str) -> fx.GraphModule:
@@ -106,20 +112,3 @@ def _write(name: str, form: Form, source: Source, folder: Path) -> None:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = "Nothing was exported; leave this form out to get the others"
         raise UserError(f"the network cannot be converted: {reason}", key="forms", value=name, hint=hint) from error
-
-
-def _facts(form: Form, folder: Path) -> dict[str, Any]:
-    digest = form.digest(folder) if isinstance(form, Folder) else file_digest(folder / form.file)
-    return {"file": form.file, "bytes": _num_bytes(form, folder), "sha256": digest}
-
-
-def _num_bytes(form: Form, folder: Path) -> int:
-    return form.num_bytes(folder) if isinstance(form, Folder) else (folder / form.file).stat().st_size
-
-
-def _check_replaceable(folder: Path) -> None:
-    """An export replaces its folder whole: refuse one that holds anything but an export."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError("is a file, not a folder", file=folder, key="folder")
-    if folder.exists() and any(folder.iterdir()) and not (folder / FILE).exists():
-        raise UserError("holds other files than an export, and would be replaced", file=folder, key="folder")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +13,11 @@ from latency_tables.table import LatencyTable
 from ofa.export.layers import describe_layers, exact_costs
 from ofa.export.winners import FOLDER
 from ofa.report.sources import Sources, read_sources
+from ofa.versions import versions
 from search_spaces import Architecture, SearchSpace
 from search_spaces.costs import CostTable
 
 SCHEMA = 1
-_PACKAGES = ("ofa-nas", "torch", "timm", "numpy", "onnx", "onnxruntime", "scikit-learn", "safetensors")
 
 
 def gather(run: Path) -> dict[str, Any]:
@@ -57,17 +55,6 @@ def describe(found: Sources) -> dict[str, Any]:
         "reference": found.reference,
         "test_readings": _test_readings(found),
     }
-
-
-def versions() -> dict[str, str]:
-    """Python, system and the packages that decide results."""
-    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _command(found: Sources) -> str:

@@ -26,6 +26,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from latency_tables.folding import fold_batch_norm
 from latency_tables.runtimes.torch_inductor import require_compiler
 from ofa.export.forms.base import Predict, Source
+from ofa.export.forms.torch_call import torch_call
 from ofa.export.forms.tracing import trace_with_examples
 from search_spaces.common.errors import UserError, in_file
 from search_spaces.common.files import write_bytes
@@ -77,8 +78,7 @@ class AotiForm:
 
     def prepare(self, folder: Path, input_shape: tuple[int, int, int], *, threads: int) -> Callable[[], object]:
         """The threads are torch's, which are set around all calls: see `latency_tables.timing.quiet_process`."""
-        predict, image = self.load(folder), torch.randn(1, *input_shape, generator=torch.Generator().manual_seed(0))
-        return lambda: predict(image)
+        return torch_call(self.load(folder), input_shape)
 
     def examine(self, source: Source, folder: Path) -> Mapping[str, Any]:
         """{"machine", "isa", "torch"}: what the machine code is for."""

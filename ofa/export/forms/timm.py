@@ -22,13 +22,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from ofa.export.architecture_file import FILE as ARCHITECTURE
 from ofa.export.architecture_file import read_architecture_file
 from ofa.export.forms.base import Predict, Source
+from ofa.export.forms.torch_call import torch_call
 from ofa.export.torch_code.file import Description, model_file
 from search_spaces.common.errors import UserError, in_file
 from search_spaces.common.files import atomic_directory, file_digest, read_json, write_bytes, write_json, write_text
@@ -80,13 +80,7 @@ class TimmForm:
 
     def prepare(self, folder: Path, input_shape: tuple[int, int, int], *, threads: int) -> Callable[[], object]:
         """PyTorch, eager. The threads are torch's, set around all calls: see `latency_tables.timing.quiet_process`."""
-        predict, image = self.load(folder), torch.randn(1, *input_shape, generator=torch.Generator().manual_seed(0))
-
-        def call() -> object:
-            with torch.inference_mode():
-                return predict(image)
-
-        return call
+        return torch_call(self.load(folder), input_shape)
 
     def digest(self, folder: Path) -> str:
         place = folder / self.file
