@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 from torch import fx
 
+from latency_tables.batches import measure_items
 from latency_tables.contention import contention
 from latency_tables.fingerprint import DeviceFingerprint, fingerprint
 from latency_tables.identity import SpaceIdentity
-from latency_tables.items import EMPTY_CALL, measure_items, network_items, network_key, operator_items
+from latency_tables.items import EMPTY_CALL, network_key
 from latency_tables.journal import Journal
 from latency_tables.network_model import fit_networks
 from latency_tables.networks import ProbeNetworks, choose_networks
@@ -55,7 +55,8 @@ def measure_table(
     """Measure every operator of `space` on this machine, correct and grade the sums on whole networks, write `path`.
 
     Operators, the empty call and whole networks are measured in the same rounds. Finished samples are kept in
-    `path.with_suffix(".journal.jsonl")`: after an interruption the same call goes on where it was. A finished table of
+    `path.with_suffix(".journal.jsonl")`, and what the runtime compiled in `path.with_suffix(".compiled")`, until the
+    table is written: after an interruption the same call goes on where it was. A finished table of
     the same inputs is returned at once. `merge` names journals of other interrupted measurements on this device, whose
     samples count too. Raises `UserError` if `path` holds a table of another space or device, unless
     `replace`.
@@ -83,12 +84,12 @@ def measure_table(
         journal.merge(other, here)
     measure_items(
         runtime,
-        operator_items(space),
-        network_items(space, architectures),
+        space,
+        architectures,
         ledger=journal,
         device=device,
-        group_size=int(np.median([len(space.network(architecture)) for architecture in architectures])),
         seed=seed,
+        folder=path.with_suffix(".compiled"),
     )
     conditions = Conditions(
         load_start=load_start, load_end=_load(), disturbed=journal.share_disturbed, drift=journal.drift

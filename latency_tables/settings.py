@@ -41,9 +41,10 @@ class DeviceSettings(Settings):
     """How often in the course of the rounds every item is prepared anew: where its buffers happen to lie in memory
     alone moves the latency of a network by 2 or 3 %."""
     warmup: int = Field(default=3, ge=1)
-    """Untimed calls when an item is first prepared."""
+    """Untimed calls when an item is first prepared (of one that takes over 50 ms: one)."""
     sample_ms: float = Field(default=1.0, gt=0, le=10_000)
-    """Calls of one item in a sample last about this long together, but are at least `min_calls`."""
+    """Calls of one item in a sample last about this long together, but are at least `min_calls` (of one that takes over
+    50 ms: one)."""
     min_calls: int = Field(default=3, ge=1)
     retries: int = Field(default=1, ge=0)
     """How often a sample is taken again when the operating system gave the core to someone else meanwhile."""
@@ -64,8 +65,9 @@ class DeviceSettings(Settings):
     """Whole networks the correction from operator sums to network latency is fitted on."""
     holdout: int = Field(default=24, ge=20)
     """Random whole networks, disjoint from those, that the table's own error is measured on."""
-    memory_mb: int = Field(default=1024, ge=64)
-    """Items are prepared (weights, sessions) in batches of at most about this much memory."""
+    memory_mb: int | None = Field(default=None, ge=64)
+    """Items are prepared (weights, sessions) in batches of at most about this much memory. null: a third of what is
+    free."""
 
     @field_validator("runtime")
     @classmethod

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from latency_tables.batches import measure_items
 from latency_tables.conformal import Interval, interval
-from latency_tables.items import EMPTY_CALL, measure_items, network_items, network_key, operator_items
+from latency_tables.items import network_key
 from latency_tables.journal import usual_speed_matters
 from latency_tables.measure import this_device
 from latency_tables.samples import Ledger
@@ -74,11 +75,11 @@ def validate_table(
     ledger = Ledger(max_drift=settings.max_drift, at_usual_speed=usual_speed_matters(here))
     measure_items(
         runtime,
-        {key: item for key, item in operator_items(space).items() if key in sample or key == EMPTY_CALL},
-        network_items(space, architectures),
+        space,
+        architectures,
+        only=sample,
         ledger=ledger,
         device=settings,
-        group_size=int(np.median([len(space.network(architecture)) for architecture in architectures])),
         seed=seed,
     )
     now_ms = np.array([ledger.samples[network_key(space, a)].summary().median_ms for a in architectures])

@@ -7,28 +7,30 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from latency_tables.compiled import Compiled
 from latency_tables.identity import SpaceIdentity
 from latency_tables.items import EMPTY_CALL, Item, choose_sentinels, network_items, operator_items
 from latency_tables.networks import ProbeNetworks, choose_networks
 from latency_tables.remote import runner
 from latency_tables.remote.manifest import FILE, BundleItem, BundleRuntime, Manifest
 from latency_tables.remote.readme import readme
-from latency_tables.runtimes import Portable, Runtime, get_runtime
+from latency_tables.runtimes import Portable, get_runtime
 from latency_tables.settings import DeviceSettings
 from search_spaces import SearchSpace
 from search_spaces.common.errors import UserError, in_file
 from search_spaces.common.files import atomic_file, file_digest
-from search_spaces.common.progress import progress_bar
 from search_spaces.common.settings import parse_settings
+
+#: MB of items that the runner prepares at once, unless the settings say: phones have less than this machine
+RUNNER_MB = 1024
 
 _MAIN = "import sys\n\nfrom runner import main\n\nsys.exit(main())\n"
 
@@ -54,26 +56,29 @@ def write_bundle(
     networks are no files, and if `path` holds anything else, unless `replace`: results that were measured with another
     bundle would be lost with it.
     """
-    runtime, portable = _portable(device.runtime)
+    runtime = _portable(device.runtime)
     if device.contention:
         raise UserError("a bundle's runner starts no busy processes", key="contention", value=device.contention)
     probes = choose_networks(space, num_fit=device.fit_networks, num_heldout=device.holdout, seed=seed)
     architectures = [*probes.fit, *probes.heldout]
     operators, networks = operator_items(space), network_items(space, architectures)
+    items = {**operators, **networks}
+    compiled = Compiled(runtime, space, items, path.with_suffix(".compiled"))
+    compiled.ahead(space, architectures)
     group_size = int(np.median([len(space.network(architecture)) for architecture in architectures]))
 
     with atomic_file(path) as stream:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # stored: no compressor decides the bytes
-            items = list(_add_artifacts(archive, portable, operators, networks))
+            added = list(_add_artifacts(archive, runtime.suffix, compiled, items, networks))
             manifest = Manifest.of(
                 space=SpaceIdentity.of(space),
-                runtime=BundleRuntime(name=runtime.name, version=runtime.version, suffix=portable.suffix),
+                runtime=BundleRuntime(name=runtime.name, version=runtime.version, suffix=runtime.suffix),
                 precision=runtime.precision,
-                settings=device,
+                settings=device.model_copy(update={"memory_mb": device.memory_mb or RUNNER_MB}),
                 seed=seed,
                 group_size=group_size,
                 sentinels=choose_sentinels(operators),
-                items=items,
+                items=added,
             )
             content = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1).encode() + b"\n"
             _add(archive, FILE, content)
@@ -81,11 +86,13 @@ def write_bundle(
             _add(archive, "__main__.py", _MAIN.encode())
             _add(archive, "README.txt", readme(manifest).encode())
         if path.exists() and not replace and file_digest(path) != _digest_of(stream):
+            compiled.remove()
             raise UserError(
                 "holds another file",
                 file=path,
                 hint="Results measured with another bundle fit that one alone. Give another file, or --replace",
             )
+    compiled.remove()
     return Bundle(path, manifest, hashlib.sha256(content).hexdigest(), space, probes)
 
 
@@ -114,7 +121,7 @@ def read_bundle(path: Path) -> Bundle:
     return Bundle(path, manifest, hashlib.sha256(content).hexdigest(), space, probes)
 
 
-def _portable(name: str) -> tuple[Runtime, Portable]:
+def _portable(name: str) -> Portable:
     runtime = get_runtime(name)
     if not isinstance(runtime, Portable) or runtime.suffix not in runner.PACKAGES:
         raise UserError(
@@ -123,30 +130,25 @@ def _portable(name: str) -> tuple[Runtime, Portable]:
             value=name,
             hint="Use another, for example onnxruntime",
         )
-    return runtime, runtime
+    return runtime
 
 
 def _add_artifacts(
-    archive: zipfile.ZipFile, portable: Portable, operators: Mapping[str, Item], networks: Mapping[str, Item]
+    archive: zipfile.ZipFile, suffix: str, compiled: Compiled, items: Mapping[str, Item], networks: Container[str]
 ) -> Iterator[BundleItem]:
-    everything = {**operators, **networks}
-    with progress_bar("compiling", len(everything)) as advance:
-        for index, (key, item) in enumerate(everything.items()):
-            with torch.random.fork_rng(devices=[]):  # the weights are the same in every bundle, and nothing else moves
-                torch.manual_seed(index)
-                content = portable.compile(item.build(), item.input_shape)
-            folder = "networks" if key in networks else "operators"
-            name = f"{folder}/{index:04d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', key)[:80]}{portable.suffix}"
-            _add(archive, name, content)
-            yield BundleItem(
-                role="empty" if key == EMPTY_CALL else "network" if key in networks else "operator",
-                key=key,
-                file=name,
-                sha256=hashlib.sha256(content).hexdigest(),
-                input_shape=item.input_shape,
-                num_bytes=float(item.num_bytes),
-            )
-            advance()
+    for index, (key, item) in enumerate(items.items()):
+        content = compiled[key]
+        folder = "networks" if key in networks else "operators"
+        name = f"{folder}/{index:04d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', key)[:80]}{suffix}"
+        _add(archive, name, content)
+        yield BundleItem(
+            role="empty" if key == EMPTY_CALL else "network" if key in networks else "operator",
+            key=key,
+            file=name,
+            sha256=hashlib.sha256(content).hexdigest(),
+            input_shape=item.input_shape,
+            num_bytes=float(item.num_bytes),
+        )
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

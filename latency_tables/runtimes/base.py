@@ -41,7 +41,7 @@ class FileRuntime(Protocol):
 
 
 @runtime_checkable
-class Portable(Protocol):
+class Portable(Runtime, Protocol):
     """A runtime whose compiled networks are files, which another machine with the same runtime executes too."""
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from torch import fx, nn
 
-from latency_tables import items, measure
+from latency_tables import batches, measure
 from latency_tables.items import EMPTY_CALL, network_items, network_key, operator_items
 from latency_tables.journal import Journal
 from latency_tables.measure import measure_networks, measure_onnx_files, measure_table, this_device
@@ -193,9 +193,9 @@ def test_more_threads_than_cores(device: Device) -> None:
 def test_items_are_prepared_in_batches_that_fit(tiny: SearchSpace) -> None:
     everything = operator_items(tiny) | network_items(tiny, tiny.decode(tiny.sample(3, np.random.default_rng(0))))
     limit = 5 * 2**20
-    batches = list(items._batches(everything, limit, (0, 0)))
-    assert sorted(key for batch in batches for key in batch) == sorted(everything) and len(batches) > 2
-    for batch in batches:
+    found = list(batches._batches(everything, limit, (0, 0)))
+    assert sorted(key for batch in found for key in batch) == sorted(everything) and len(found) > 2
+    for batch in found:
         assert len(batch) == 1 or sum(everything[key].num_bytes for key in batch) <= limit
 
 

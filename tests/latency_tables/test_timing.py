@@ -94,6 +94,17 @@ def test_spent_budget_ends_after_the_least_rounds(device: Device) -> None:
     assert items.counts() == Counter({"a": 4})
 
 
+def test_one_call_of_a_slow_item_is_a_sample(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = device(rounds=4, warmup=3, min_calls=3, sample_ms=1e-6)
+    quick, slow = Recorder("", "x"), Recorder("", "x")
+    run(quick, settings)
+    monkeypatch.setattr(timing, "SLOW_MS", 0.0)
+    run(slow, settings)
+    # warm-up, and a round: once to fill the caches, then the calls that count
+    assert len(quick.called) == 1 + 2 + 3 + 4 * (1 + 3) and len(slow.called) == 2 + 4 * (1 + 1)
+    assert quick.counts() == slow.counts() == Counter({"x": 4})
+
+
 def test_an_item_whose_median_is_certain_needs_no_more(device: Device) -> None:
     items = Recorder("ab")
     for ms in (1.0, 1.001, 1.0, 0.999, 1.0, 1.0):
