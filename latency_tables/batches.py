@@ -19,7 +19,7 @@ from latency_tables.pinning import pinned
 from latency_tables.runtimes import Portable, Runtime
 from latency_tables.samples import Ledger, Samples
 from latency_tables.settings import DeviceSettings
-from latency_tables.timing import measure_rounds, plans, quiet_process
+from latency_tables.timing import measure_rounds, plans, quiet_process, torch_threads
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.progress import progress_bar
 
@@ -58,6 +58,7 @@ def measure_items(
             progress_bar(f"measuring {device.name}", device.rounds * len(items), done=done) as advance,
             contention(device.contention) as own_seconds,
             pinned(device.threads, wanted=device.pin),
+            torch_threads(device.threads),
         ):
             others = OtherWork(device.max_other_load, device.patience_s, own_seconds)
             sentinels = {key: prepare(key) for key in choose_sentinels(operators)}

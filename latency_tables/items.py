@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from search_spaces import Architecture, SearchSpace
 from search_spaces.operators import Operator
-from search_spaces.plain import build_network, build_operator
+from search_spaces.plain import build_network, build_operator, initialize
 
 #: the item that does nothing: what a call costs by itself
 EMPTY_CALL = "empty call"
@@ -43,9 +43,19 @@ def network_items(space: SearchSpace, architectures: Sequence[Architecture]) -> 
 
     def item(index: int, architecture: Architecture) -> Item:
         shape = (space.in_channels, architecture.resolution, architecture.resolution)
-        return Item(lambda: build_network(space, architecture), shape, _held_bytes(params[index], memory[index]))
+        held = _held_bytes(params[index], memory[index])
+        return Item(lambda: quick_network(space, architecture), shape, held)
 
     return {network_key(space, architecture): item(i, architecture) for i, architecture in enumerate(architectures)}
+
+
+def quick_network(space: SearchSpace, architecture: Architecture) -> fx.GraphModule:
+    """A network to be timed. Weights are drawn for its layers, not for its blocks: a transformer's truncated normal
+    distributions take longer to draw than the network to run.
+    """
+    network = build_network(space, architecture, init=False)
+    initialize(network)
+    return network
 
 
 def network_key(space: SearchSpace, architecture: Architecture) -> str:

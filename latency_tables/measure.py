@@ -14,7 +14,7 @@ from latency_tables.batches import measure_items
 from latency_tables.contention import contention
 from latency_tables.fingerprint import DeviceFingerprint, fingerprint
 from latency_tables.identity import SpaceIdentity
-from latency_tables.items import EMPTY_CALL, network_key
+from latency_tables.items import EMPTY_CALL, network_key, quick_network
 from latency_tables.journal import Journal
 from latency_tables.network_model import fit_networks
 from latency_tables.networks import ProbeNetworks, choose_networks
@@ -32,12 +32,11 @@ from latency_tables.table import (
     load_table,
     own_latencies,
 )
-from latency_tables.timing import Call, measure_rounds, plans, quiet_process
+from latency_tables.timing import Call, measure_rounds, plans, quiet_process, torch_threads
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest
 from search_spaces.common.progress import progress_bar
-from search_spaces.plain import build_network
 
 #: settings that say how to go about measuring, not what is measured
 _INCIDENTAL = {"name", "time_budget_s", "memory_mb", "retries", "max_other_load", "patience_s"}
@@ -124,7 +123,7 @@ def measure_architectures(
     """As `measure_networks`, for architectures of `space`: weights do not change the time a network takes, so they are
     built with fresh ones.
     """
-    modules = [build_network(space, architecture).eval() for architecture in architectures]
+    modules = [quick_network(space, architecture).eval() for architecture in architectures]
     shapes = [(space.in_channels, architecture.resolution, architecture.resolution) for architecture in architectures]
     return measure_networks(modules, shapes, device)
 
@@ -177,6 +176,7 @@ def measure_calls(
         progress_bar("measuring networks", device.rounds * num) as advance,
         contention(device.contention) as own_seconds,
         pinned(device.threads, wanted=device.pin),
+        torch_threads(device.threads),
     ):
         others = OtherWork(device.max_other_load, device.patience_s, own_seconds)
         for plan in plans(device, deadline=deadline):

@@ -187,16 +187,28 @@ def plans(device: DeviceSettings, *, deadline: float = math.inf) -> list[Plan]:
 @contextmanager
 def quiet_process(threads: int) -> Iterator[None]:
     """Torch on `threads` threads and no garbage collection inside the block; both as before afterwards."""
-    before, collecting = torch.get_num_threads(), gc.isenabled()
-    torch.set_num_threads(threads)
+    collecting = gc.isenabled()
     gc.collect()
     gc.disable()
+    try:
+        with torch_threads(threads):
+            yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@contextmanager
+def torch_threads(num: int) -> Iterator[None]:
+    """Torch on `num` threads inside the block. Where it is pinned to as many cores, more would wait for each other:
+    drawing the weights of a network takes a minute then.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(num)
     try:
         yield
     finally:
         torch.set_num_threads(before)
-        if collecting:
-            gc.enable()
 
 
 def _groups(
