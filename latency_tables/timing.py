@@ -30,8 +30,9 @@ from search_spaces.common.errors import UserError
 
 Call = Callable[[], object]
 
-#: calls of a sentinel in a reading: for so many ms, but at least and at most so many
-SENTINEL_MS, SENTINEL_CALLS = 5.0, (9, 50)
+#: calls of a sentinel in a reading: for so many ms, but at least and at most so many. The median of fewer calls of two
+#: microseconds each jitters by more than the speed of the machine.
+SENTINEL_MS, SENTINEL_CALLS = 5.0, (9, 1000)
 
 #: so many times the wanted number of rounds are tried before the machine is called too restless
 _MOST_ROUNDS = 3
@@ -145,10 +146,11 @@ def measure_rounds(
                 ledger.confirm(quiet=others.is_quiet(share))
                 if not others.is_quiet(share):
                     others.wait(kept=f"{ledger.num_samples} samples are kept.")
-        if sentinels:
-            ledger.begin_round(_read(sentinels))
         advance(sum(ledger.counts(clean=strict)[key] for key in wanted) - before)
         wanted = wanting()
+        if sentinels and not wanted:  # otherwise the next round begins with a reading
+            ledger.begin_round(_read(sentinels))
+            wanted = wanting()
 
 
 def _read(sentinels: Mapping[str, Call]) -> dict[str, float]:
