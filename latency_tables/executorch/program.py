@@ -8,9 +8,11 @@ byte of the program (a test compares): https://docs.pytorch.org/executorch/stabl
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -19,6 +21,7 @@ from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPar
 from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 from torch import Tensor, fx
 from torch.export import ExportedProgram, exported_program
+from torch.fx import traceback
 
 from latency_tables.executorch.graph import pools_as_means
 
@@ -39,7 +42,7 @@ def to_pte(graph: fx.GraphModule, x: Tensor, constants: Mapping[str, object] | N
     """The `.pte` file of an ATen graph for inputs like `x`; `constants` are what its further methods return."""
     pools_as_means(graph)
     exported = torch.export.export(graph, (x,), strict=False)
-    with _only_what_occurs(exported), _no_collection():
+    with _only_what_occurs(exported), _no_provenance(), _no_collection():
         edge = to_edge_transform_and_lower(
             exported,
             partitioner=[_Partitioner()],
@@ -96,6 +99,24 @@ def _composite_operators() -> frozenset[Any]:
     from torch._export.utils import _collect_all_valid_cia_ops
 
     return frozenset(_collect_all_valid_cia_ops())
+
+
+@contextlib.contextmanager
+def _no_provenance() -> Iterator[None]:
+    """Inside the block a node remembers the one it came from and the first of all, whose number the program holds:
+    every pass would copy the whole history of every node. A private name, as above.
+    """
+    if not hasattr(traceback, "copy"):
+        yield
+        return
+    with mock.patch.object(traceback, "copy", SimpleNamespace(copy=copy.copy, deepcopy=_origin)):
+        yield
+
+
+def _origin(history: list[traceback.NodeSource]) -> list[traceback.NodeSource]:
+    while history and history[-1].from_node:
+        history = history[-1].from_node
+    return history[-1:]
 
 
 @contextlib.contextmanager
