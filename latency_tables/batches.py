@@ -62,9 +62,10 @@ def measure_items(
         ):
             others = OtherWork(device.max_other_load, device.patience_s, own_seconds)
             sentinels = {key: prepare(key) for key in choose_sentinels(operators)}
+            limit = _batch_bytes(device)
             # every item is visited once a plan: batches that alternate see the same slow and fast spells of the machine
             for number, plan in enumerate(plans(device, deadline=deadline)):
-                for batch in _batches(items, _batch_bytes(device), (seed, number)):
+                for batch in _batches(items, limit, (seed, number)):
                     samples = ledger.samples
                     keys = [key for key in batch if plan.wants(samples.get(key, Samples()), strict=strict)]
                     if not keys:

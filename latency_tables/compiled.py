@@ -50,7 +50,7 @@ class Compiled:
         artifact = compile_item(self._runtime, key, self._items[key])
         try:
             write_bytes(path, artifact)
-        except UserError:  # a full disk: not by this
+        except UserError:  # a full disk: what was compiled is the first to go
             self.remove()
             raise
         return artifact
