@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.common.errors import UserError
 
 PEER = Path(__file__).with_name("published_note10_latencies.json")
+PAGE = Path(__file__).parents[2] / "docs" / "latency_tables.md"
 DATA = Path(os.environ.get("OFA_BENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 #: with what the shipped table was imported
@@ -64,6 +66,24 @@ def test_measured_tables_hold_their_space_and_say_how_good_they_are(device: str)
     assert table.cost(space).minimum()[0] > 0 and set(table.entries) == set(space.operators())
     assert table.heldout.num >= 24 and table.heldout.mape < 0.05 and table.conditions.drift <= table.settings.max_drift
     assert table.settings.max_other_load is not None, "measured on a machine that was watched"
+
+
+def test_the_page_tells_what_the_shipped_tables_say_of_themselves() -> None:
+    """A row a space, a column a runtime, each cell the mean error and Kendall's tau of its table."""
+    lines = iter(PAGE.read_text().splitlines())
+    header = next(line for line in lines if line.startswith("| space | classes, channels |"))
+    runtimes = [cell.strip("` ") for cell in header.split("|")[3:-1]]
+    next(lines)  # the line below the header
+    told = {}
+    for line in takewhile(lambda line: line.startswith("|"), lines):
+        name, _, *cells = (cell.strip() for cell in line.split("|")[1:-1])
+        told |= {(name.split("`")[1], runtime): cell for runtime, cell in zip(runtimes, cells, strict=True)}
+    told = {key: cell for key, cell in told.items() if cell.strip("-")}
+    tables = [table for table in SHIPPED.values() if isinstance(table, LatencyTable)]
+    assert told == {
+        (table.space.name, table.device.runtime): f"{table.heldout.mape:.1%}, {table.heldout.kendall_tau:.2f}"
+        for table in tables
+    }
 
 
 @pytest.mark.parametrize("device", PUBLISHED)
