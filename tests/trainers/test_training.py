@@ -59,13 +59,16 @@ def weights(run: Path) -> str:
             {"recipe": "progressive_shrinking", "epochs": 3, "optimizer": {"name": "momentum"}, "channels_last": False},
             marks=pytest.mark.slow,
         ),
-        {
-            "recipe": "sandwich",
-            "augment": {"random_augment": {}},
-            "mixing": {"mixup": 0.2, "cutmix": 1.0, "probability": 0.8},
-            "class_weights": "balanced",
-            "drop_path": 0.3,
-        },
+        pytest.param(
+            {
+                "recipe": "sandwich",
+                "augment": {"random_augment": {}},
+                "mixing": {"mixup": 0.2, "cutmix": 1.0, "probability": 0.8},
+                "class_weights": "balanced",
+                "drop_path": 0.3,
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_interrupted_training_ends_bit_equal(

@@ -69,6 +69,7 @@ def test_rows_of_grey_images_with_one_row_at_a_time(load: Any) -> None:
         assert equal(single, [tensor[row : row + 1] for tensor in whole])
 
 
+@pytest.mark.slow
 def test_two_processes_agree(
     load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
