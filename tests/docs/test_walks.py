@@ -34,6 +34,7 @@ def test_the_commands_of_a_page_do_what_they_say(page: str, tmp_path: Path) -> N
 LONGER = ("python ", "ofa rank", "ofa finetune", "--finetuned", "--evaluate", "ofa export", "ofa report")
 
 
+@pytest.mark.slow
 def test_the_first_guide_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the folder of images to the exported network and another search, in this process, all sizes small."""
     monkeypatch.chdir(tmp_path)

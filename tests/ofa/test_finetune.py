@@ -15,6 +15,7 @@ from search_spaces.common.files import read_lines
 from tests.processes import Command
 
 
+@pytest.mark.slow
 def test_from_the_run_to_an_export(ofa: Any, run: Path, tmp_path: Path) -> None:
     key = read_lines(run / "records.jsonl", "records")[0]["key"]
     answer = ofa("finetune", run, key, "--epochs", "0.5", "--json")
