@@ -13,7 +13,7 @@ import psutil
 
 from latency_tables.compiled import Compiled
 from latency_tables.contention import contention
-from latency_tables.items import EMPTY_CALL, Item, choose_sentinels, network_items, operator_items
+from latency_tables.items import EMPTY_CALL, Item, choose_sentinels, network_items, operator_items, typical_length
 from latency_tables.other_work import OtherWork
 from latency_tables.pinning import pinned
 from latency_tables.runtimes import Portable, Runtime
@@ -45,12 +45,12 @@ def measure_items(
         key: item for key, item in operator_items(space).items() if only is None or key in only or key == EMPTY_CALL
     }
     items = {**operators, **network_items(space, architectures)}
-    group_size = int(np.median([len(space.network(architecture)) for architecture in architectures]))
+    group_size = typical_length(space, architectures)
     strict = device.max_other_load is not None
     with nullcontext(folder) if folder else tempfile.TemporaryDirectory(prefix="ofa-measure-") as where:
         compiled = Compiled(runtime, space, items, Path(where)) if isinstance(runtime, Portable) else None
         if compiled is not None:
-            compiled.ahead(space, architectures)
+            compiled.ahead(architectures)
         prepare = _preparer(runtime, items, device.threads, compiled)
         done = sum(min(count, device.rounds) for key, count in ledger.counts(clean=strict).items() if key in items)
         deadline = time.monotonic() + device.time_budget_s

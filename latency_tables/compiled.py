@@ -40,7 +40,7 @@ class Compiled:
     """Artifacts of `items` by key, in files of `folder`: those of another runtime, version or space are not taken."""
 
     def __init__(self, runtime: Portable, space: SearchSpace, items: Mapping[str, Item], folder: Path) -> None:
-        self._runtime, self._items, self._folder = runtime, items, folder
+        self._runtime, self._space, self._items, self._folder = runtime, space, items, folder
         self._of = [runtime.name, runtime.version, space.fingerprint]
 
     def __getitem__(self, key: str) -> bytes:
@@ -59,10 +59,10 @@ class Compiled:
         if not self._path(key).exists():
             self[key]
 
-    def ahead(self, space: SearchSpace, architectures: Sequence[Architecture]) -> None:
+    def ahead(self, architectures: Sequence[Architecture]) -> None:
         """Compile all that is missing: alone at first, and by several processes where that takes long.
 
-        `architectures` are those of the items that are networks of `space`, from which the others make them anew. What
+        `architectures` are those of the items that are networks, from which the others make them anew. What
         a process fails to compile is left, so that the error comes where the item is asked for.
         """
         remove_leftovers(self._folder)
@@ -73,7 +73,7 @@ class Compiled:
                 self.write(missing.pop())
                 advance()
             if missing and (num := min(len(missing), _num_workers())) > 1:
-                task = {"runtime": self._runtime.name, "space": space.description, "folder": str(self._folder)}
+                task = {"runtime": self._runtime.name, "space": self._space.description, "folder": str(self._folder)}
                 networks = [architecture.to_json() for architecture in architectures]
                 _share(missing, {**task, "architectures": networks}, num, advance)
                 return

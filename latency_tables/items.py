@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch import fx, nn
 
 from search_spaces import Architecture, SearchSpace
@@ -56,6 +57,11 @@ def quick_network(space: SearchSpace, architecture: Architecture) -> fx.GraphMod
     network = build_network(space, architecture, init=False)
     initialize(network)
     return network
+
+
+def typical_length(space: SearchSpace, architectures: Sequence[Architecture]) -> int:
+    """Operators of a network, in the median: as many are timed in a group."""
+    return int(np.median([len(space.network(architecture)) for architecture in architectures]))
 
 
 def network_key(space: SearchSpace, architecture: Architecture) -> str:

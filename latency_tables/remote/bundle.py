@@ -13,11 +13,9 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from latency_tables.compiled import Compiled
 from latency_tables.identity import SpaceIdentity
-from latency_tables.items import EMPTY_CALL, Item, choose_sentinels, network_items, operator_items
+from latency_tables.items import EMPTY_CALL, Item, choose_sentinels, network_items, operator_items, typical_length
 from latency_tables.networks import ProbeNetworks, choose_networks
 from latency_tables.remote import runner
 from latency_tables.remote.manifest import FILE, BundleItem, BundleRuntime, Manifest
@@ -64,8 +62,8 @@ def write_bundle(
     operators, networks = operator_items(space), network_items(space, architectures)
     items = {**operators, **networks}
     compiled = Compiled(runtime, space, items, path.with_suffix(".compiled"))
-    compiled.ahead(space, architectures)
-    group_size = int(np.median([len(space.network(architecture)) for architecture in architectures]))
+    compiled.ahead(architectures)
+    group_size = typical_length(space, architectures)
 
     with atomic_file(path) as stream:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # stored: no compressor decides the bytes

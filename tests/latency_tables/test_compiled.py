@@ -80,7 +80,7 @@ def test_processes_compile_the_same_files(
     monkeypatch.setattr(compiled, "ALONE_S", 0.0)
     monkeypatch.setattr(compiled, "_num_workers", lambda: 2)
     there = Compiled(OnnxRuntime(), tiny, items, tmp_path)
-    there.ahead(tiny, networks)
+    there.ahead(networks)
     assert len(list(tmp_path.iterdir())) == len(items)
     assert not counted, "all was compiled by others"
     for key in [*list(items)[:3], *list(items)[-2:]]:
@@ -99,7 +99,7 @@ def test_without_help_all_is_compiled_here(
     monkeypatch.setattr(compiled, "_num_workers", lambda: 2)
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     here = Compiled(OnnxRuntime(), tiny, items, tmp_path)
-    here.ahead(tiny, networks)
+    here.ahead(networks)
     assert not list(tmp_path.iterdir())
     assert all(here[key] for key in list(items)[:3])
 
