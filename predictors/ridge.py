@@ -41,7 +41,8 @@ class Ridge:
             weights=weights,
             intercept=np.array([intercept - centre @ weights]),
             centre=centre,
-            spread=right.T / np.sqrt(singular**2 + _PENALTIES[best]),
+            # rows side by side, as they are when read from a file: another order sums in another order
+            spread=np.ascontiguousarray(right.T / np.sqrt(singular**2 + _PENALTIES[best])),
             error=np.array([max(float(errors[best]), 1e-9)]),
         )
 

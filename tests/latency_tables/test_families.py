@@ -84,7 +84,7 @@ def test_every_kind_of_operator_is_here() -> None:
     ("runtime", "family"),
     [
         *(("onnxruntime", family) for family in SPACES),
-        *(("torch", family) if family == "hybrid" else slow("torch", family) for family in SPACES),
+        *(slow("torch", family) for family in SPACES),
         *((runtime, "mobilenet_v3") for runtime in ("onnxruntime_int8", "litert")),
         *(slow(runtime, "hybrid") for runtime in ("onnxruntime_int8", "litert")),
         slow("executorch", "mobilenet_v3"),

@@ -66,7 +66,7 @@ def test_table_holds_exactly_the_operators_of_the_space(
     assert table.cost(space).minimum()[0] > 0
 
 
-@pytest.mark.parametrize("die_after", [1, 7, 31])
+@pytest.mark.parametrize("die_after", [1, 7, pytest.param(31, marks=pytest.mark.slow)])
 def test_interrupted_measuring_goes_on_where_it_was(
     tiny: SearchSpace, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, die_after: int
 ) -> None:

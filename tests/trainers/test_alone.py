@@ -39,7 +39,17 @@ def some(space: SearchSpace, seed: int = 1) -> Architecture:
 LARGE = {"autoformer_small", "autoformer_base"}
 
 
-@pytest.mark.parametrize("name", sorted({*list_spaces()} - LARGE))
+#: full size, of a family that a smaller space stands for
+FULL_SIZE = {"ofa_mobilenet_v3", "mobilenet_v3_compound", "ofa_proxyless_nas", "autoformer_tiny"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=(pytest.mark.slow,) if name in FULL_SIZE else ())
+        for name in sorted({*list_spaces()} - LARGE)
+    ],
+)
 def test_the_supernet_of_one_network_is_that_network(name: str) -> None:
     space = get_space({"name": name}, num_classes=3)
     for architecture in (some(space), *space.decode(space.smallest())):

@@ -69,12 +69,22 @@ SPACES: dict[str, dict[str, Any]] = {
 }
 
 
+#: convolutions and tokens: what is tested with these alone is tested with the others in the slow tier
+QUICK = {"mobilenet_v3", "vision_transformer"}
+
+
 def test_every_family_is_here() -> None:
     assert set(SPACES) == set(FAMILIES)
 
 
-@pytest.mark.parametrize("recipe", ["sandwich", "progressive_shrinking"])
-@pytest.mark.parametrize("family", SPACES)
+@pytest.mark.parametrize(
+    ("family", "recipe"),
+    [
+        pytest.param(family, recipe, marks=() if family in QUICK or recipe == "sandwich" else (pytest.mark.slow,))
+        for family in SPACES
+        for recipe in ("sandwich", "progressive_shrinking")
+    ],
+)
 def test_a_supernet_trains_and_is_taken_up_again(
     family: str, recipe: str, make_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -93,9 +103,8 @@ def test_a_supernet_trains_and_is_taken_up_again(
 
 def pairs() -> list[Any]:
     """Every recipe with convolutions and with tokens, and the standard one with every family; all others are slow."""
-    quick = {"mobilenet_v3", "vision_transformer"}
     return [
-        pytest.param(family, recipe, marks=() if family in quick or recipe == DEFAULT_RECIPE else (pytest.mark.slow,))
+        pytest.param(family, recipe, marks=() if family in QUICK or recipe == DEFAULT_RECIPE else (pytest.mark.slow,))
         for family in SPACES
         for recipe in RECIPES.names()
     ]

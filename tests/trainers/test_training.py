@@ -54,7 +54,10 @@ def weights(run: Path) -> str:
             {"recipe": "random_subnets", "optimizer": {"name": "adamw", "lr": 0.003}, "clip_grad_norm": 1.0},
             marks=pytest.mark.slow,
         ),
-        {"recipe": "progressive_shrinking", "epochs": 3, "ema_decay": 0.9, "schedule": {"warmup_epochs": 0.5}},
+        pytest.param(
+            {"recipe": "progressive_shrinking", "epochs": 3, "ema_decay": 0.9, "schedule": {"warmup_epochs": 0.5}},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             {"recipe": "progressive_shrinking", "epochs": 3, "optimizer": {"name": "momentum"}, "channels_last": False},
             marks=pytest.mark.slow,

@@ -135,6 +135,7 @@ def curve(make_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> 
     return run
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_curve_of_one(make_config: MakeConfig, curve: Path, tmp_path: Path) -> None:
     train_two(make_config(**CURVE), tmp_path / "two")
     check_same_curve(tmp_path / "two", curve)
