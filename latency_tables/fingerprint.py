@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from latency_tables.remote.runner import cpu_model
+from latency_tables.remote.on_device.device import cpu_model
 from latency_tables.runtimes.base import Runtime
 from search_spaces.common.settings import Settings
 

@@ -17,8 +17,9 @@ from latency_tables.compiled import Compiled
 from latency_tables.identity import SpaceIdentity
 from latency_tables.items import EMPTY_CALL, Item, choose_sentinels, network_items, operator_items, typical_length
 from latency_tables.networks import ProbeNetworks, choose_networks
-from latency_tables.remote import runner
+from latency_tables.remote import on_device
 from latency_tables.remote.manifest import FILE, BundleItem, BundleRuntime, Manifest
+from latency_tables.remote.on_device.loaders import PACKAGES
 from latency_tables.remote.readme import readme
 from latency_tables.runtimes import Portable, get_runtime
 from latency_tables.settings import DeviceSettings
@@ -30,7 +31,20 @@ from search_spaces.common.settings import parse_settings
 #: MB of items that the runner prepares at once, unless the settings say: phones have less than this machine
 RUNNER_MB = 1024
 
-_MAIN = "import sys\n\nfrom runner import main\n\nsys.exit(main())\n"
+#: `python runner.py` where the bundle is unpacked, `python BUNDLE.zip` where it is not
+_ENTRIES = ("runner.py", "__main__.py")
+_ENTRY = '''\
+"""Measures the models beside it on this device; `--help` says how."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which `python -I` leaves out
+
+from on_device.main import main
+
+sys.exit(main())
+'''
 
 
 @dataclass(frozen=True)
@@ -80,8 +94,10 @@ def write_bundle(
             )
             content = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1).encode() + b"\n"
             _add(archive, FILE, content)
-            _add(archive, "runner.py", Path(runner.__file__).read_bytes())
-            _add(archive, "__main__.py", _MAIN.encode())
+            for name in _ENTRIES:
+                _add(archive, name, _ENTRY.encode())
+            for module in sorted(Path(on_device.__file__).parent.glob("*.py")):
+                _add(archive, f"on_device/{module.name}", module.read_bytes())
             _add(archive, "README.txt", readme(manifest).encode())
         if path.exists() and not replace and file_digest(path) != _digest_of(stream):
             compiled.remove()
@@ -121,7 +137,7 @@ def read_bundle(path: Path) -> Bundle:
 
 def _portable(name: str) -> Portable:
     runtime = get_runtime(name)
-    if not isinstance(runtime, Portable) or runtime.suffix not in runner.PACKAGES:
+    if not isinstance(runtime, Portable) or runtime.suffix not in PACKAGES:
         raise UserError(
             "the networks of this runtime are no files that another device could run",
             key="runtime",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from latency_tables.remote.manifest import Manifest
-
-#: suffix of the models -> what to install on the device
-PACKAGES = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert", ".pte": "executorch"}
+from latency_tables.remote.on_device.loaders import PACKAGES
 
 _TEXT = """\
 Measuring {space} on this device

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latency_tables.fingerprint import fingerprint
-from latency_tables.remote.runner import cpu_model
+from latency_tables.remote.on_device.device import cpu_model
 from latency_tables.runtimes import EXTRAS, RUNTIMES, FileRuntime, Portable, get_runtime
 from latency_tables.settings import DeviceSettings
 from search_spaces import SearchSpace

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from latency_tables.remote import runner
+from latency_tables.remote.on_device.main import main as run_on_device
 from latency_tables.table import load_table
 
 
@@ -35,7 +35,7 @@ def there(ofa: Any, config: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     facts = json.loads(answer.out)
     assert facts["num_networks"] == 24 and facts["runtime"]["suffix"] == ".onnx"
     assert facts["num_bytes"] == (folder / "out.zip").stat().st_size
-    assert runner.main(["--bundle", str(folder / "out.zip"), "-o", str(folder / "results.json")]) == 0
+    assert run_on_device(["--bundle", str(folder / "out.zip"), "-o", str(folder / "results.json")]) == 0
     return folder
 
 

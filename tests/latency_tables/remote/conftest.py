@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from latency_tables.remote import runner
 from latency_tables.remote.bundle import write_bundle
+from latency_tables.remote.on_device.main import main as run_on_device
 from latency_tables.settings import DeviceSettings
 from search_spaces import SearchSpace
 
@@ -30,7 +30,7 @@ def bundle_file(small: SearchSpace, device: Callable[..., DeviceSettings], tmp_p
 def results_file(bundle_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the runner made of it; measured in this process, once for all tests."""
     path = tmp_path_factory.mktemp("results") / "results.json"
-    assert runner.main(["--bundle", str(bundle_file), "-o", str(path)]) == 0
+    assert run_on_device(["--bundle", str(bundle_file), "-o", str(path)]) == 0
     return path
 
 

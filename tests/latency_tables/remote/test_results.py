@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latency_tables.remote import runner
 from latency_tables.remote.bundle import write_bundle
+from latency_tables.remote.on_device.main import main as run_on_device
 from latency_tables.remote.table import import_results
 from latency_tables.settings import DeviceSettings
 from latency_tables.shipped import find_table
@@ -43,7 +43,7 @@ def test_the_table(small: SearchSpace, bundle_file: Path, results_file: Path, tm
 
 def test_runs_of_one_device_are_united(bundle_file: Path, results_file: Path, tmp_path: Path, edited: Edited) -> None:
     second = tmp_path / "second.json"
-    assert runner.main(["--bundle", str(bundle_file), "--rounds", "1", "-o", str(second)]) == 0
+    assert run_on_device(["--bundle", str(bundle_file), "--rounds", "1", "-o", str(second)]) == 0
     table = import_results([results_file, second], bundle_file, path=tmp_path / "t.json")
     assert {entry.count for entry in table.entries.values()} == {3} and table.settings.rounds == 3
     keys = list(json.loads(results_file.read_text())["samples"])

@@ -22,8 +22,14 @@ import pytest
 from torch import fx, nn
 
 from latency_tables.fingerprint import fingerprint
-from latency_tables.remote import runner
+from latency_tables.remote import on_device
 from latency_tables.remote.bundle import read_bundle
+from latency_tables.remote.on_device import device, loaders, timing
+from latency_tables.remote.on_device.files import Bundle
+from latency_tables.remote.on_device.journal import Journal
+from latency_tables.remote.on_device.main import main
+from latency_tables.remote.on_device.measuring import Measuring
+from latency_tables.remote.on_device.problem import Problem
 from latency_tables.remote.table import import_results
 from latency_tables.runtimes import RUNTIMES, Portable, get_runtime
 from latency_tables.samples import Ledger, Sample
@@ -50,14 +56,14 @@ def test_rounds_are_interleaved_and_networks_alone(
     bundle_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups: list[list[str]] = []
-    record = runner.Journal.record
+    record = Journal.record
 
-    def watching(self: runner.Journal, ms: dict[str, float], disturbed: bool) -> None:
+    def watching(self: Journal, ms: dict[str, float], disturbed: bool) -> None:
         groups.append(list(ms))
         record(self, ms, disturbed)
 
-    monkeypatch.setattr(runner.Journal, "record", watching)
-    assert runner.main(["--bundle", str(bundle_file), "--rounds", "4", "-o", str(tmp_path / "r.json")]) == 0
+    monkeypatch.setattr(Journal, "record", watching)
+    assert main(["--bundle", str(bundle_file), "--rounds", "4", "-o", str(tmp_path / "r.json")]) == 0
     manifest = read_bundle(bundle_file).manifest
     roles = {item.key: item.role for item in manifest.items}
     one_round = len(groups) // 4
@@ -102,18 +108,18 @@ def test_killed_and_begun_again(bundle_file: Path, tmp_path: Path, die_after: in
 def test_a_spent_budget_completes_the_least_rounds(bundle_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     line = ["--bundle", str(bundle_file), "--rounds", "30", "--budget", "0.001", "-o", str(out)]
-    assert runner.main(line) == 0
+    assert main(line) == 0
     least = read_bundle(bundle_file).manifest.settings.min_rounds
     found = Counter(counts(json.loads(out.read_text())).values())
     assert all(least <= num < 30 for num in found)
 
 
 def test_models_are_loaded_in_batches(bundle_file: Path, tmp_path: Path) -> None:
-    bundle = runner.Bundle(bundle_file)
-    journal = runner.Journal(tmp_path / "j.jsonl", {"run": "ab" * 16, "device": {}}, 0.05)
+    bundle = Bundle(bundle_file)
+    journal = Journal(tmp_path / "j.jsonl", {"run": "ab" * 16, "device": {}}, 0.05)
     limit = 5
     plan = {**bundle.manifest["settings"], "memory_mb": limit}
-    batches = list(runner.Measuring(bundle, lambda *_: None, journal, plan)._batches())
+    batches = list(Measuring(bundle, lambda *_: None, journal, plan)._batches())
     assert len(batches) > 2 and sorted(key for batch in batches for key in batch) == sorted(bundle.items)
     for batch in batches:
         assert len(batch) == 1 or sum(bundle.items[key]["num_bytes"] for key in batch) <= limit * 2**20
@@ -121,16 +127,16 @@ def test_models_are_loaded_in_batches(bundle_file: Path, tmp_path: Path) -> None
 
 def test_an_interrupted_sample_is_taken_again_and_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = iter([0.5, 0.99, 0.3, 0.4, 0.3])
-    monkeypatch.setattr(runner, "time_passes", lambda calls, passes: ([[share := next(shares)] for _ in calls], share))
+    monkeypatch.setattr(timing, "time_passes", lambda calls, passes: ([[share := next(shares)] for _ in calls], share))
     calls = [lambda: None]
-    assert runner.take_sample(calls, 1, 1, True) == ([0.99], False)
-    assert runner.take_sample(calls, 1, 1, True) == ([0.4], True)
-    assert runner.take_sample(calls, 1, 1, False) == ([0.3], False)
+    assert timing.take_sample(calls, 1, 1, True) == ([0.99], False)
+    assert timing.take_sample(calls, 1, 1, True) == ([0.4], True)
+    assert timing.take_sample(calls, 1, 1, False) == ([0.3], False)
 
 
 def test_a_device_that_grows_hot_is_noticed_as_it_is_here(tmp_path: Path) -> None:
     """The same samples and readings of the sentinels mean the same to the runner and to a measurement here."""
-    journal, ledger = runner.Journal(tmp_path / "j.jsonl", {"device": {}}, 0.05), Ledger(max_drift=0.05)
+    journal, ledger = Journal(tmp_path / "j.jsonl", {"device": {}}, 0.05), Ledger(max_drift=0.05)
     rng = np.random.default_rng(0)
     for number, speed in enumerate([1, 1.01, 1, 1.5, 1.02, 0.99, 1, 0.8, 1]):
         reading = {"a": 0.3 * speed, "b": 2.0 * speed * (1 + 0.001 * number)}
@@ -146,12 +152,12 @@ def test_a_device_that_grows_hot_is_noticed_as_it_is_here(tmp_path: Path) -> Non
     conditions = journal.conditions()
     assert conditions["num_disturbed"] / conditions["num_samples"] == ledger.share_disturbed
     assert conditions["drift"] == pytest.approx(ledger.drift) and 0.01 < ledger.drift < 0.05
-    again = runner.Journal(tmp_path / "j.jsonl", {"device": {}}, 0.05)
+    again = Journal(tmp_path / "j.jsonl", {"device": {}}, 0.05)
     assert again.samples() == found and again.conditions()["drift"] == conditions["drift"]
 
 
 def refused(capsys: pytest.CaptureFixture[str], *line: object) -> str:
-    assert runner.main([str(word) for word in line]) == 2
+    assert main([str(word) for word in line]) == 2
     told = capsys.readouterr().err.strip().split("error: ")
     assert len(told) == 2 and "\n" not in told[1]
     return told[1]
@@ -176,9 +182,7 @@ def test_mistakes_on_the_device(
     partial = tmp_path / "r.partial.jsonl"
     partial.write_text('{"schema": 1, "manifest_sha256": "ab", "device": {}}\n')
     assert "begun with another bundle (ab, here " in refused(capsys, *good)
-    partial.write_text(
-        json.dumps({"schema": 1, "manifest_sha256": runner.Bundle(bundle_file).sha256, "device": {}}) + "\n"
-    )
+    partial.write_text(json.dumps({"schema": 1, "manifest_sha256": Bundle(bundle_file).sha256, "device": {}}) + "\n")
     assert "begun on another device" in refused(capsys, *good)
     partial.write_text('{"device": {}}\nnonsense\n')
     assert "line 2 is damaged" in refused(capsys, *good)
@@ -202,12 +206,12 @@ def test_a_full_disk_keeps_what_was_measured(bundle_file: Path, tmp_path: Path, 
     assert "r.partial.jsonl: cannot be appended to" in message and "No space left on device" in message
     assert len(lines(partial)) == 5
     monkeypatch.setattr(os, "fsync", lambda descriptor: full(descriptor) if not partial.exists() else sync(descriptor))
-    assert runner.main([str(word) for word in good]) == 0
+    assert main([str(word) for word in good]) == 0
 
 
 def test_one_model_for_a_power_meter(bundle_file: Path, capsys: Any, tmp_path: Path) -> None:
     key = read_bundle(bundle_file).manifest.items[1].key
-    assert runner.main(["--bundle", str(bundle_file), "--repeat", key, "--seconds", "0.05"]) == 0
+    assert main(["--bundle", str(bundle_file), "--repeat", key, "--seconds", "0.05"]) == 0
     told = capsys.readouterr().out
     assert told.startswith(f"{key}: ") and int(told.split()[1]) > 10
 
@@ -215,8 +219,8 @@ def test_one_model_for_a_power_meter(bundle_file: Path, capsys: Any, tmp_path: P
 def test_arm_processors_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text("".join(f"processor\t: {i}\nCPU part\t: 0x{part}\n\n" for i, part in enumerate(["d05", "d0b"])))
-    monkeypatch.setattr(runner, "_board", lambda: "Acme Phone 3")
-    assert runner.cpu_model(info) == "Acme Phone 3 (CPU part 0xd05, 0xd0b)"
+    monkeypatch.setattr(device, "_board", lambda: "Acme Phone 3")
+    assert device.cpu_model(info) == "Acme Phone 3 (CPU part 0xd05, 0xd0b)"
     phone = tmp_path / "bin"
     phone.mkdir()
     (phone / "getprop").write_text('#!/bin/sh\n[ "$1" = ro.soc.model ] || echo "${1#ro.product.}"\n')
@@ -224,20 +228,20 @@ def test_arm_processors_are_told_apart(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.undo()
     monkeypatch.setenv("PATH", f"{phone}:{os.environ['PATH']}")
     if not Path("/proc/device-tree/model").exists():
-        assert runner._board() == "manufacturer model"
+        assert device._board() == "manufacturer model"
 
 
 def test_a_runtime_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(runner.Problem, match=r"no runtime is known for \.xyz models"):
-        runner.get_runtime(".xyz")
+    with pytest.raises(Problem, match=r"no runtime is known for \.xyz models"):
+        loaders.get_runtime(".xyz")
 
     def missing(name: str) -> None:
         raise ModuleNotFoundError(f"No module named {name!r}")
 
-    monkeypatch.setattr(runner, "import_module", missing)
+    monkeypatch.setattr(loaders, "import_module", missing)
     for suffix, package in ((".onnx", "onnxruntime"), (".tflite", "ai-edge-litert"), (".pte", "executorch")):
-        with pytest.raises(runner.Problem, match=f"pip install {package}"):
-            runner.get_runtime(suffix)
+        with pytest.raises(Problem, match=f"pip install {package}"):
+            loaders.get_runtime(suffix)
 
 
 @pytest.mark.parametrize("name", RUNTIMES.names())
@@ -248,19 +252,23 @@ def test_it_runs_what_every_runtime_with_files_compiles(name: str) -> None:
         pytest.skip(str(error))
     if not isinstance(runtime, Portable):
         pytest.skip(f"networks of {name} are no files")
-    if runtime.suffix not in runner.PACKAGES:
+    if runtime.suffix not in loaders.PACKAGES:
         pytest.skip(f"{runtime.suffix} files are of one machine")
     module = fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())).eval()
-    version, load = runner.get_runtime(runtime.suffix)
+    version, load = loaders.get_runtime(runtime.suffix)
     assert version == runtime.version
     load(runtime.compile(module, (3, 8, 8)), [1, 3, 8, 8], 1)()
 
 
 def test_it_needs_nothing_of_this_project_nor_a_new_python() -> None:
-    tree = ast.parse(Path(runner.__file__).read_text(), feature_version=(3, 8))
-    modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in modules} <= set(sys.stdlib_module_names) | {"numpy"}
+    files = list(Path(on_device.__file__).parent.glob("*.py"))
+    assert len(files) > 5
+    for file in files:
+        nodes = list(ast.walk(ast.parse(file.read_text(), feature_version=(3, 8))))
+        modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        modules |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0}
+        assert {name.split(".")[0] for name in modules} <= set(sys.stdlib_module_names) | {"numpy"}, file
+        assert {node.level for node in nodes if isinstance(node, ast.ImportFrom)} <= {0, 1}, file
 
 
 @pytest.mark.slow
