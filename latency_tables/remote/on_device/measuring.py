@@ -22,7 +22,7 @@ from .files import Bundle
 from .journal import Journal
 from .loaders import Call, Load
 from .problem import Problem
-from .timing import take_sample, time_passes
+from .timing import SLOW_MS, take_sample, time_passes, warm_up
 
 MAX_CALLS = 100
 #: calls of each sentinel in one reading of the speed
@@ -75,7 +75,7 @@ class Measuring:
 
     def _measure_rounds(self, calls: dict[str, Call], rounds: range, sentinels: dict[str, Call]) -> None:
         plan, counts = self.plan, self.journal.counts
-        cost_ms = {key: self._warm_up(call) for key, call in calls.items()}
+        cost_ms = {key: warm_up(call, plan["warmup"]) for key, call in calls.items()}
         for number in rounds:
             if number >= plan["min_rounds"] and time.monotonic() > self.deadline:
                 return
@@ -86,8 +86,9 @@ class Measuring:
                 missing = [key for key in group if counts.get(key, 0) <= number]
                 if not missing:
                     continue
-                passes = math.ceil(plan["sample_ms"] * len(group) / sum(cost_ms[key] for key in group))
-                passes = min(max(passes, plan["min_calls"]), MAX_CALLS)
+                mean_ms = sum(cost_ms[key] for key in group) / len(group)
+                least = plan["min_calls"] if mean_ms < SLOW_MS else 1
+                passes = min(max(math.ceil(plan["sample_ms"] / mean_ms), least), MAX_CALLS)
                 single = plan["threads"] == 1
                 times, disturbed = take_sample([calls[key] for key in group], passes, plan["retries"], single)
                 ms = dict(zip(group, times))
@@ -130,11 +131,6 @@ class Measuring:
         rounds = self.plan["rounds"]
         parts = np.array_split(np.arange(rounds), min(self.plan["instances"], rounds))
         return [range(int(part[0]), int(part[-1]) + 1) for part in parts]
-
-    def _warm_up(self, call: Call) -> float:
-        for _ in range(self.plan["warmup"]):
-            call()
-        return max(1e-5, min(time_passes([call], 1)[0][0][0] for _ in range(3)))
 
     def _done(self) -> int:
         return sum(min(count, self.plan["rounds"]) for count in self.journal.counts.values())

@@ -10,6 +10,8 @@ from .loaders import Call
 
 #: a sample is disturbed if its thread had a core for less than this share of the time
 CORE_SHARE = 0.95
+#: calls that take so many ms are long against all that disturbs them: one is a sample, and one warms up
+SLOW_MS = 50.0
 
 
 def time_passes(calls: Sequence[Call], passes: int) -> tuple[list[list[float]], float]:
@@ -41,6 +43,22 @@ def take_sample(calls: Sequence[Call], passes: int, retries: int, single_thread:
             break
     # a clock too coarse for a model that does nothing still must not say that it took no time
     return [max(ms, 1e-6) for ms in best], best_share < CORE_SHARE
+
+
+def warm_up(call: Call, calls: int) -> float:
+    """Milliseconds of the fastest of three calls after `calls` untimed ones; of slow calls, of the second."""
+
+    def one() -> float:
+        return max(1e-5, time_passes([call], 1)[0][0][0])
+
+    first = one()
+    if first >= SLOW_MS:
+        second = one()
+        if second >= SLOW_MS:
+            return second
+    for _ in range(calls - 1):
+        call()
+    return min(one() for _ in range(3))
 
 
 def repeat(call: Call, seconds: float) -> tuple[int, float]:

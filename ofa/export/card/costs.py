@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from latency_tables.remote.on_device.device import cpu_model
-
 from ofa import text
 from ofa.export.card.facts import CardFacts, DeviceFacts
 from ofa.export.card.markdown import bullets, code, escape, section, table

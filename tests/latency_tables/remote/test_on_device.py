@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from torch import fx, nn
 
+from latency_tables import timing as here
 from latency_tables.fingerprint import fingerprint
 from latency_tables.remote import on_device
 from latency_tables.remote.bundle import read_bundle
@@ -34,6 +35,9 @@ from latency_tables.remote.table import import_results
 from latency_tables.runtimes import RUNTIMES, Portable, get_runtime
 from latency_tables.samples import Ledger, Sample
 from search_spaces.common.errors import UserError
+
+#: of the journal of a device that says nothing of itself
+HEAD: dict[str, Any] = {"run": "ab" * 16, "device": {}}
 
 
 def lines(path: Path) -> list[Any]:
@@ -116,7 +120,7 @@ def test_a_spent_budget_completes_the_least_rounds(bundle_file: Path, tmp_path: 
 
 def test_models_are_loaded_in_batches(bundle_file: Path, tmp_path: Path) -> None:
     bundle = Bundle(bundle_file)
-    journal = Journal(tmp_path / "j.jsonl", {"run": "ab" * 16, "device": {}}, 0.05)
+    journal = Journal(tmp_path / "j.jsonl", HEAD, 0.05)
     limit = 5
     plan = {**bundle.manifest["settings"], "memory_mb": limit}
     batches = list(Measuring(bundle, lambda *_: None, journal, plan)._batches())
@@ -132,6 +136,42 @@ def test_an_interrupted_sample_is_taken_again_and_noted(monkeypatch: pytest.Monk
     assert timing.take_sample(calls, 1, 1, True) == ([0.99], False)
     assert timing.take_sample(calls, 1, 1, True) == ([0.4], True)
     assert timing.take_sample(calls, 1, 1, False) == ([0.3], False)
+
+
+def test_slow_models_are_called_as_seldom_as_here(
+    bundle_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network of half a second: once to warm up, and one call is a sample. Others are called as often as ever."""
+    calls, now_ms = Counter[str](), [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now_ms[0] / 1e3)
+    monkeypatch.setattr(timing.time, "thread_time", lambda: now_ms[0] / 1e3)
+
+    def timed(key: str, ms: float) -> Callable[[], None]:
+        def call() -> None:
+            calls[key] += 1
+            now_ms[0] += ms
+
+        return call
+
+    assert here.SLOW_MS == timing.SLOW_MS
+    for module, found in ((timing, timing.warm_up), (here, here._warm_up)):
+        for ms, expected in ((500.0, 2), (5.0, 6)):
+            calls.clear()
+            assert found(timed(module.__name__, ms), 3) == pytest.approx(ms)
+            assert calls.total() == expected
+
+    bundle = Bundle(bundle_file)
+    networks = [key for key, item in bundle.items.items() if item["role"] == "network"]
+    measuring = Measuring(
+        bundle, lambda *_: None, Journal(tmp_path / "j.jsonl", HEAD, 0.05), bundle.manifest["settings"]
+    )
+    monkeypatch.setattr(measuring, "prepare", lambda key: timed(key, 500.0 if key in networks[:2] else 5.0))
+    measuring.plan["min_calls"] = 4
+    calls.clear()
+    measuring.measure()
+    rounds, instances = measuring.plan["rounds"], measuring.plan["instances"]
+    assert {calls[key] for key in networks[:2]} == {instances * 2 + rounds * (1 + 1)}  # a group is called once first
+    assert {calls[key] for key in networks[2:]} == {instances * (measuring.plan["warmup"] + 3) + rounds * (1 + 4)}
 
 
 def test_a_device_that_grows_hot_is_noticed_as_it_is_here(tmp_path: Path) -> None:
