@@ -21,7 +21,7 @@ from executorch.exir import to_edge_transform_and_lower
 from latency_tables.executorch import program as executorch_program
 from latency_tables.executorch.graph import for_xnnpack
 from latency_tables.executorch.int8 import Grid, quantized_pte
-from latency_tables.executorch.program import as_fed, export, to_pte
+from latency_tables.executorch.program import as_fed
 from latency_tables.runtimes import executorch
 
 
@@ -80,26 +80,6 @@ def test_everything_is_delegated_at_once_without_a_copy(gated: fx.GraphModule, m
     get_runtime("executorch").compile(gated, (3, 9, 9))  # type: ignore[attr-defined]
     calls = [node.name for node in graphs[0].exported_program().graph.nodes if node.op == "call_function"]
     assert calls == ["executorch_call_delegate", "getitem"]
-
-
-@pytest.mark.parametrize("kind", ["convolutions", pytest.param("attention", marks=pytest.mark.slow)])
-def test_hasty_lowering_makes_the_same_program(
-    kind: str, gated: fx.GraphModule, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if kind == "convolutions":
-        network, x = for_xnnpack(gated, (3, 9, 9)), as_fed(torch.randn(1, 3, 9, 9))
-    else:
-        layers = nn.Sequential(nn.LayerNorm(8), nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)).eval()
-        network, x = layers, torch.randn(1, 5, 8)  # type: ignore[assignment]
-    hasty = to_pte(export(network, x), x)
-    graph = export(network, x)
-    executorch_program.pools_as_means(graph)
-    exported = torch.export.export(graph, (x,), strict=False)
-    assert to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch().buffer == hasty
-    with monkeypatch.context() as patch:  # a torch with other private names
-        patch.delattr(torch.export.exported_program, "_special_op_to_preserve_cia")
-        with executorch_program._only_what_occurs(exported):
-            assert torch.export.exported_program._split_decomp_table_to_cia_and_python_decomp.__name__ != "split_those"
 
 
 def test_one_thread_is_one_thread() -> None:
