@@ -38,8 +38,8 @@ def measure_items(
     """Bring the operators of `space` (`only` those, where given), the empty call and the networks of `architectures` to
     the number of samples that the device's settings ask for.
 
-    What a portable runtime compiles is kept in `folder` until all is measured. Raises `UserError` if the machine does
-    not become quiet; what was taken stays in the ledger.
+    What a portable runtime compiles is kept in `folder`, if one is given. Raises `UserError` if the machine does not
+    become quiet; what was taken stays in the ledger.
     """
     operators = {
         key: item for key, item in operator_items(space).items() if only is None or key in only or key == EMPTY_CALL
@@ -88,8 +88,6 @@ def measure_items(
                             seed=seed,
                             advance=advance,
                         )
-        if compiled is not None:
-            compiled.remove()
 
 
 def _preparer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,19 +25,21 @@ def measure_columns(
     """As `measure_table`, and then again beside each number of busy processes in `beside`: columns of the table.
 
     The table is written as soon as it is whole, and again with every column; a column that is measured stands in a
-    file of its own until then, `path.with_suffix(".contentionK.json")`, with its own journal. A table that is finished
-    gets only the columns it lacks.
+    file of its own until then, `path.with_suffix(".contentionK.json")`, with its own journal. What the runtime compiles
+    serves all of them. A table that is finished gets only the columns it lacks.
     """
-    table = measure_table(space, device, path=path, seed=seed, replace=replace, merge=merge)
+    folder = path.with_suffix(".compiled")
+    table = measure_table(space, device, path=path, seed=seed, replace=replace, merge=merge, compiled=folder)
     for number in dict.fromkeys(beside):
         busy = device.model_copy(update={"contention": number})
         place = path.with_suffix(f".contention{number}.json")
         known = [column for column in table.contended if column.device.contention == number]
         if known and not replace:
             known[0].save(place)  # measured again only if it was measured otherwise
-        column = measure_table(space, busy, path=place, seed=seed, replace=replace)
+        column = measure_table(space, busy, path=place, seed=seed, replace=replace, compiled=folder)
         if [column.model_dump()] != [other.model_dump() for other in known]:
             table = table.with_column(column)
             table.save(path)
         place.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -50,18 +51,19 @@ def measure_table(
     seed: int = 0,
     replace: bool = False,
     merge: Sequence[Path] = (),
+    compiled: Path | None = None,
 ) -> LatencyTable:
     """Measure every operator of `space` on this machine, correct and grade the sums on whole networks, write `path`.
 
     Operators, the empty call and whole networks are measured in the same rounds. Finished samples are kept in
     `path.with_suffix(".journal.jsonl")`, and what the runtime compiled in `path.with_suffix(".compiled")`, until the
-    table is written: after an interruption the same call goes on where it was. A finished table of
-    the same inputs is returned at once. `merge` names journals of other interrupted measurements on this device, whose
-    samples count too. Raises `UserError` if `path` holds a table of another space or device, unless
-    `replace`.
+    table is written: after an interruption the same call goes on where it was. Files that other tables of the space
+    need too are kept in a folder `compiled`, and stay there. A finished table of the same inputs is returned at once.
+    `merge` names journals of other interrupted measurements on this device, whose samples count too. Raises `UserError`
+    if `path` holds a table of another space or device, unless `replace`.
     """
     runtime, here = this_device(device)
-    journal_path = path.with_suffix(".journal.jsonl")
+    journal_path, folder = path.with_suffix(".journal.jsonl"), compiled or path.with_suffix(".compiled")
     if path.exists() and not replace:
         finished = load_table(path)
         if not isinstance(finished, LatencyTable):
@@ -72,7 +74,7 @@ def measure_table(
             )
         check_same(finished, space, here, path)
         if _same_inputs(finished, space, device, seed):
-            journal_path.unlink(missing_ok=True)
+            _remove_kept(journal_path, folder if compiled is None else None)
             return finished
 
     probes = choose_networks(space, num_fit=device.fit_networks, num_heldout=device.holdout, seed=seed)
@@ -88,14 +90,14 @@ def measure_table(
         ledger=journal,
         device=device,
         seed=seed,
-        folder=path.with_suffix(".compiled"),
+        folder=folder,
     )
     conditions = Conditions(
         load_start=load_start, load_end=_load(), disturbed=journal.share_disturbed, drift=journal.drift
     )
     table = conclude(space, device, here, seed, probes, journal.samples, conditions)
     table.save(path)
-    journal_path.unlink(missing_ok=True)
+    _remove_kept(journal_path, folder if compiled is None else None)
     return table
 
 
@@ -270,6 +272,13 @@ def _same_inputs(table: LatencyTable, space: SearchSpace, device: DeviceSettings
     before, now = table.settings.model_dump(exclude=_INCIDENTAL), device.model_dump(exclude=_INCIDENTAL)
     # through JSON, as the description read from a file has lists where a fresh one may have tuples
     return before == now and table.seed == seed and digest(table.space.description) == digest(space.description)
+
+
+def _remove_kept(journal: Path, folder: Path | None) -> None:
+    """What was kept in case that measuring is interrupted."""
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    journal.unlink(missing_ok=True)
 
 
 def _load() -> float | None:

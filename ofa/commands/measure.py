@@ -65,7 +65,7 @@ def measure(
         str | None, typer.Option(help="Of a board: overwriting (the default: fused kernels), or naive.")
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Overwrite a finished table of another device or space.")
+        bool, typer.Option("--replace", help="Measure anew, whatever finished table stands there.")
     ] = False,
     json: JsonFlag = False,
 ) -> None:
@@ -149,6 +149,7 @@ def measure(
         raise UserError("a table to write is needed", key="--output", hint="Give -o TABLE.json, or --bundle out.zip")
     from latency_tables.columns import measure_columns
 
+    written = output.stat().st_mtime_ns if output.exists() else None
     table = measure_columns(
         measured_space, settings, path=output, beside=contention or (), seed=seed, replace=replace, merge=merge or ()
     )
@@ -156,6 +157,8 @@ def measure(
         emit(summary(table) | {"table": str(output)})
     else:
         print_table(table, measured_space, output)
+        if output.stat().st_mtime_ns == written:
+            print(f"  finished {table.created}, and not measured again; --replace does that")
 
 
 def summary(table: LatencyTable) -> dict[str, Any]:

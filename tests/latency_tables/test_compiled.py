@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from latency_tables import compiled
+from latency_tables.columns import measure_columns
 from latency_tables.compiled import Compiled, compile_item
 from latency_tables.items import Item, network_items, operator_items
 from latency_tables.measure import measure_table
@@ -119,4 +120,17 @@ def test_an_interrupted_measurement_finds_its_files_again(
     assert compiled_once > len(small.operators()) and (tmp_path / "here.compiled").is_dir()
     measure_table(small, device(), path=path)
     assert len(counted) == compiled_once
+    assert [entry.name for entry in tmp_path.iterdir()] == ["here.json"]
+
+
+@pytest.mark.slow
+def test_all_columns_of_a_table_are_compiled_once(
+    tiny: SearchSpace, device: Device, counted: list[tuple[int, ...]], tmp_path: Path
+) -> None:
+    small = tiny.restrict(resolution=[16], kernel=[3])
+    measure_table(small, device(), path=tmp_path / "here.json")
+    one = len(counted)
+    counted.clear()
+    table = measure_columns(small, device(), path=tmp_path / "here.json", beside=[1, 2], replace=True)
+    assert len(table.contended) == 2 and len(counted) == one > len(small.operators())
     assert [entry.name for entry in tmp_path.iterdir()] == ["here.json"]

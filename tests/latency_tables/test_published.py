@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -75,20 +74,29 @@ def test_measured_tables_hold_their_space_and_say_how_good_they_are(measured: di
 
 
 def test_the_page_tells_what_the_shipped_tables_say_of_themselves(measured: dict[str, LatencyTable]) -> None:
-    """A row a space, a column a runtime, each cell the mean error and Kendall's tau of its table."""
-    lines = iter(PAGE.read_text().splitlines())
-    header = next(line for line in lines if line.startswith("| space | classes, channels |"))
-    runtimes = [cell.strip("` ") for cell in header.split("|")[3:-1]]
-    next(lines)  # the line below the header
-    told = {}
-    for line in takewhile(lambda line: line.startswith("|"), lines):
-        name, _, *cells = (cell.strip() for cell in line.split("|")[1:-1])
-        told |= {(name.split("`")[1], runtime): cell for runtime, cell in zip(runtimes, cells, strict=True)}
-    told = {key: cell for key, cell in told.items() if cell.strip("-")}
-    assert told == {
-        (table.space.name, table.device.runtime): f"{table.heldout.mape:.1%}, {table.heldout.kendall_tau:.2f}"
-        for table in measured.values()
+    """A grid a processor, in it a row a space, a column a runtime, each cell the mean error and Kendall's tau."""
+    told: dict[tuple[str, str, str], str] = {}
+    cpu, runtimes = "", []
+    for line in PAGE.read_text().splitlines():
+        if line.startswith("#"):
+            cpu, runtimes = line.strip("# ").lower().replace(" ", "_"), []
+        elif line.startswith("| space | classes, channels |"):
+            runtimes = [cell.strip("` ") for cell in line.split("|")[3:-1]]
+        elif runtimes and line.startswith("| `"):
+            name, _, *cells = (cell.strip() for cell in line.split("|")[1:-1])
+            told |= {(cpu, name.split("`")[1], runtime): cell for runtime, cell in zip(runtimes, cells, strict=True)}
+    assert {key: cell for key, cell in told.items() if cell.strip("-")} == {
+        ("_".join(device.split("_")[:2]), table.space.name, table.device.runtime): (
+            f"{table.heldout.mape:.1%}, {table.heldout.kendall_tau:.2f}"
+        )
+        for device, table in measured.items()
     }
+
+
+def test_tables_are_named_after_the_processor_they_were_measured_on(measured: dict[str, LatencyTable]) -> None:
+    models = {"amd_zen3": "cpu family 25, model 1,", "amd_zen4": "cpu family 25, model 17,"}
+    for device, table in measured.items():
+        assert models["_".join(device.split("_")[:2])] in table.device.cpu, device
 
 
 def test_the_published_table_says_what_it_is_and_holds_its_space(note10: PublishedTable) -> None:

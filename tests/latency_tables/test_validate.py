@@ -155,8 +155,10 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed["num_operators"] == len(table.entries) and printed["heldout"]["mape"] == table.heldout.mape
     assert "entries" not in printed and "pairs" not in printed["heldout"]
     assert table.space.description["in_channels"] == 1
-    command(*words, "--num-classes", "10", "--in-channels", "1")
-    assert "Kendall tau" in capsys.readouterr().out
+    command(*words, "--num-classes", "10", "--in-channels", "1", "--budget", "30")
+    told = capsys.readouterr().out
+    assert "Kendall tau" in told and f"finished {table.created}, and not measured again" in told
+    assert load_table(path) == table
 
     command("validate", str(path), "--rounds", "1", "--json")
     printed = json.loads(capsys.readouterr().out)
