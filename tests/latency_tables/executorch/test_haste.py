@@ -19,13 +19,12 @@ pytest.importorskip("executorch", reason="the extra 'executorch' is not installe
 
 from executorch.backends.xnnpack import xnnpack_preprocess
 from executorch.backends.xnnpack._passes import XNNPACKPassManager
-from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-from executorch.exir import to_edge_transform_and_lower
 from torch.export import exported_program
 
 from latency_tables.executorch import haste
-from latency_tables.executorch.graph import for_xnnpack, pools_as_means
+from latency_tables.executorch.graph import for_xnnpack
 from latency_tables.executorch.program import as_fed, export, to_pte
+from tests.latency_tables.executorch.plain import plain_pte
 
 
 class Gated(nn.Module):
@@ -55,14 +54,6 @@ class Everything(nn.Module):
         return torch.softmax(self.line(x.flatten(2)), dim=-1)
 
 
-def own_words(network: Any, x: Tensor) -> bytes:
-    """What ExecuTorch makes of it when it is left alone."""
-    graph = export(network, x)
-    pools_as_means(graph)
-    exported = torch.export.export(graph, (x,), strict=False)
-    return bytes(to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch().buffer)
-
-
 @pytest.mark.parametrize("kind", ["gated", "everything", pytest.param("attention", marks=pytest.mark.slow)])
 def test_hasty_lowering_makes_the_same_program(kind: str) -> None:
     network: Any
@@ -72,7 +63,7 @@ def test_hasty_lowering_makes_the_same_program(kind: str) -> None:
     else:
         traced = fx.symbolic_trace((Gated() if kind == "gated" else Everything()).eval())
         network, x = (for_xnnpack(traced, (3, 9, 9)) if kind == "gated" else traced), as_fed(torch.randn(1, 3, 9, 9))
-    assert to_pte(export(network, x), x) == own_words(network, x)
+    assert to_pte(export(network, x), x) == plain_pte(network, x)
 
 
 #: a space of each family
@@ -96,7 +87,7 @@ def test_of_every_family(family: str) -> None:
     modules.append((build_network(space, architecture), (3, architecture.resolution, architecture.resolution)))
     for module, shape in modules:
         network, x = for_xnnpack(module.eval(), shape), as_fed(torch.randn(1, *shape))
-        assert to_pte(export(network, x), x) == own_words(network, x), (type(module), shape)
+        assert to_pte(export(network, x), x) == plain_pte(network, x), (type(module), shape)
 
 
 def test_every_pass_that_may_be_left_out_is_one() -> None:
