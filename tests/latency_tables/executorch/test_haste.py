@@ -19,6 +19,7 @@ pytest.importorskip("executorch", reason="the extra 'executorch' is not installe
 
 from executorch.backends.xnnpack import xnnpack_preprocess
 from executorch.backends.xnnpack._passes import XNNPACKPassManager
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import exported_program
 
 from latency_tables.executorch import haste
@@ -88,6 +89,22 @@ def test_of_every_family(family: str) -> None:
     for module, shape in modules:
         network, x = for_xnnpack(module.eval(), shape), as_fed(torch.randn(1, *shape))
         assert to_pte(export(network, x), x) == plain_pte(network, x), (type(module), shape)
+
+
+def test_lowered_weights_do_not_stay_in_memory() -> None:
+    """A table has a thousand operators: what each leaves behind fills the memory."""
+
+    def kept() -> int:
+        gc.collect()
+        tensors = [each for each in gc.get_objects() if isinstance(each, torch.Tensor)]
+        return sum(tuple(each.shape) == (37, 41) and not isinstance(each, FakeTensor) for each in tensors)
+
+    def lower() -> None:
+        x = torch.randn(1, 41)
+        to_pte(export(fx.symbolic_trace(nn.Linear(41, 37).eval()), x), x)
+
+    lower()
+    assert kept() == 0
 
 
 def test_every_pass_that_may_be_left_out_is_one() -> None:
