@@ -134,6 +134,7 @@ def test_a_network_alone_has_its_own_weights_only() -> None:
 # -- cells and runners
 
 
+@pytest.mark.slow
 def test_a_cell_is_done_once_and_anew_when_its_inputs_change(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,6 +160,7 @@ def test_a_cell_is_done_once_and_anew_when_its_inputs_change(
     assert "done" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_stopped_cell_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import trainers.training as training
 
@@ -183,6 +185,7 @@ def test_a_stopped_cell_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: p
     assert not (cell.run(tmp_path / "work") / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_training_that_another_version_began_starts_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cell = cells()[0]
     run = cell.run(tmp_path / "work")
@@ -264,6 +267,7 @@ def test_report_of_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "of other inputs" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_the_supernet_of_its_own_seed(tmp_path: Path) -> None:
     pytest.importorskip("trainers.settings.init")
     results, work = tmp_path / "results", tmp_path / "work"

@@ -13,7 +13,7 @@ from torch import fx, nn
 from search_spaces import Architecture, SearchSpace, get_space, list_spaces
 from search_spaces.supernet import Supernet, build_supernet
 
-NUM_SUBNETS = 16
+NUM_SUBNETS = 12
 
 #: A ResNet made narrow as a whole rounds the options of its widths and expand ratios to the same few channels: its
 #: stages are made narrow instead, and its stem stays as it is. Transformers have no width multiplier.
@@ -111,7 +111,7 @@ def random_architectures(space: SearchSpace, num: int, seed: int = 0) -> list[Ar
 
 
 #: The same blocks as in a space that is left, in other numbers.
-SLOW = ("autoformer_small", "autoformer_base")
+SLOW = ("autoformer_small", "autoformer_base", "mobilenet_v3_64")
 SPACES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in list_spaces()]
 
 

@@ -19,7 +19,7 @@ COSTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=range(3))
+@pytest.fixture(scope="module", params=[0, 1, pytest.param(2, marks=pytest.mark.slow)])
 def tiny(request, space, helpers) -> SearchSpace:
     return helpers.cut_down(space, 300, seed=request.param)
 

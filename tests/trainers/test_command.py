@@ -87,7 +87,7 @@ def test_in_place_distillation_needs_the_largest(write_config: Callable[..., Pat
 
 
 def test_kill_9_and_the_same_command_again(write_config: Callable[..., Path], tmp_path: Path) -> None:
-    file = write_config(recipe="progressive_shrinking", epochs=4, checkpoint_every=1)
+    file = write_config(recipe="progressive_shrinking", epochs=2.5, checkpoint_every=1)
     process = Command("trainers", file, "--run-dir", tmp_path / "killed")
     checkpoints = tmp_path / "killed" / "checkpoints"
     deadline = time.monotonic() + 120
