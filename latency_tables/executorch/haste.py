@@ -31,7 +31,7 @@ from torch.fx.graph import _PyTreeCodeGen
 
 @contextlib.contextmanager
 def haste(program: ExportedProgram) -> Iterator[None]:
-    """Inside the block `program` is lowered two and a half times (networks) to four times (operators) as fast."""
+    """Inside the block `program` is lowered two and a half times as fast, or more (docs/benchmarks.md)."""
     with contextlib.ExitStack() as stack:
         for part in (_no_provenance, _code_when_called, _needed_passes, _no_collection, _nothing_remembered):
             stack.enter_context(part())
