@@ -71,6 +71,15 @@ def write_bundle(
     runtime = _portable(device.runtime)
     if device.contention:
         raise UserError("a bundle's runner starts no busy processes", key="contention", value=device.contention)
+    about = {
+        "space": SpaceIdentity.of(space),
+        "runtime": BundleRuntime(name=runtime.name, version=runtime.version, suffix=runtime.suffix),
+        "precision": runtime.precision,
+        "settings": device.model_copy(update={"memory_mb": device.memory_mb or RUNNER_MB}),
+        "seed": seed,
+    }
+    if path.exists() and not replace and not _is_of(path, about):  # before the long part
+        raise _another(path)
     probes = choose_networks(space, num_fit=device.fit_networks, num_heldout=device.holdout, seed=seed)
     architectures = [*probes.fit, *probes.heldout]
     operators, networks = operator_items(space), network_items(space, architectures)
@@ -83,11 +92,7 @@ def write_bundle(
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # stored: no compressor decides the bytes
             added = list(_add_artifacts(archive, runtime.suffix, compiled, items, networks))
             manifest = Manifest.of(
-                space=SpaceIdentity.of(space),
-                runtime=BundleRuntime(name=runtime.name, version=runtime.version, suffix=runtime.suffix),
-                precision=runtime.precision,
-                settings=device.model_copy(update={"memory_mb": device.memory_mb or RUNNER_MB}),
-                seed=seed,
+                **about,
                 group_size=group_size,
                 sentinels=choose_sentinels(operators),
                 items=added,
@@ -101,11 +106,7 @@ def write_bundle(
             _add(archive, "README.txt", readme(manifest).encode())
         if path.exists() and not replace and file_digest(path) != _digest_of(stream):
             compiled.remove()
-            raise UserError(
-                "holds another file",
-                file=path,
-                hint="Results measured with another bundle fit that one alone. Give another file, or --replace",
-            )
+            raise _another(path)
     compiled.remove()
     return Bundle(path, manifest, hashlib.sha256(content).hexdigest(), space, probes)
 
@@ -133,6 +134,21 @@ def read_bundle(path: Path) -> Bundle:
         probes = choose_networks(space, num_fit=settings.fit_networks, num_heldout=settings.holdout, seed=manifest.seed)
         _check_items(manifest, space, probes)
     return Bundle(path, manifest, hashlib.sha256(content).hexdigest(), space, probes)
+
+
+def _is_of(path: Path, about: Mapping[str, object]) -> bool:
+    """Whether `path` is a bundle that was made with these inputs, as far as its manifest says."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            manifest = parse_settings(Manifest, _json(archive.read(FILE)), prefix=FILE)
+    except (UserError, OSError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return False
+    return all(getattr(manifest, name) == value for name, value in about.items())
+
+
+def _another(path: Path) -> UserError:
+    hint = "Results measured with another bundle fit that one alone. Give another file, or --replace"
+    return UserError("holds another file", file=path, hint=hint)
 
 
 def _portable(name: str) -> Portable:

@@ -64,9 +64,7 @@ def measure(
     memory_plan: Annotated[
         str | None, typer.Option(help="Of a board: overwriting (the default: fused kernels), or naive.")
     ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Measure anew, whatever finished table stands there.")
-    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Measure anew, and overwrite what stands there.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """Measure every operator of a space on this machine; interrupted, the same command goes on where it was.
