@@ -1,7 +1,8 @@
 """Work that ExecuTorch's lowering does for nothing, left out: no byte of the program changes (a test compares).
 
 `to_edge_transform_and_lower` takes two seconds for the smallest graph and twenty for a small transformer. These are
-private names of torch and ExecuTorch: where a version has others nothing is changed, and lowering is slow.
+private names of torch and ExecuTorch. Where a version lacks one that is looked up here nothing is changed, and lowering
+is slow; those that are imported must be there.
 """
 
 from __future__ import annotations
