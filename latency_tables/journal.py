@@ -16,7 +16,7 @@ from search_spaces.common.errors import UserError
 from search_spaces.common.files import append_line, file_digest, read_lines
 from search_spaces.common.settings import parse_settings
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Journal(Ledger):
@@ -36,7 +36,7 @@ class Journal(Ledger):
             self._read(line, number, path)
 
     def record(self, sample: Sample) -> None:
-        append_line(self.path, {"ms": sample.ms, "disturbed": sample.disturbed})
+        append_line(self.path, {"ms": sample.ms, "disturbed": sample.disturbed, "pulse_ms": sample.pulse_ms})
         super().record(sample)
 
     def begin_round(self, sentinels_ms: Mapping[str, float]) -> None:
@@ -67,8 +67,10 @@ class Journal(Ledger):
 
     def _read(self, line: Any, number: int, path: Path) -> None:
         match line:
-            case {"ms": dict() as ms, "disturbed": bool() as disturbed} if len(line) == 2 and _are_times(ms):
-                super().record(Sample(ms, disturbed))
+            case {"ms": dict() as ms, "disturbed": bool() as disturbed, "pulse_ms": None | float() as pulse_ms} if (
+                len(line) == 3 and _are_times(ms) and (pulse_ms is None or _are_times({"pulse": pulse_ms}))
+            ):
+                super().record(Sample(ms, disturbed, pulse_ms))
             case {"round": dict() as ms} if len(line) == 1 and _are_times(ms):
                 super().begin_round(ms)
             case {"retract": int() as num} if len(line) == 1 and 0 <= num <= self.num_samples:

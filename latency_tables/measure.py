@@ -19,6 +19,7 @@ from latency_tables.items import EMPTY_CALL, network_key, quick_network
 from latency_tables.journal import Journal
 from latency_tables.network_model import fit_networks
 from latency_tables.networks import ProbeNetworks, choose_networks
+from latency_tables.one_sample import Call
 from latency_tables.other_work import OtherWork
 from latency_tables.pinning import pinned
 from latency_tables.runtimes import FileRuntime, Runtime, get_runtime
@@ -33,7 +34,7 @@ from latency_tables.table import (
     load_table,
     own_latencies,
 )
-from latency_tables.timing import Call, measure_rounds, plans, quiet_process, torch_threads
+from latency_tables.timing import measure_rounds, plans, quiet_process, torch_threads
 from search_spaces import Architecture, SearchSpace
 from search_spaces.common.errors import UserError
 from search_spaces.common.files import digest

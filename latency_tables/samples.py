@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from latency_tables.pulse import usual_pulse
+
 #: so many undisturbed samples are enough to do without the disturbed ones
 ENOUGH_CLEAN = 3
 
@@ -21,10 +23,13 @@ _NEIGHBOURS = 1
 
 @dataclass(frozen=True)
 class Sample:
-    """Milliseconds of one call of every item of a group; `disturbed` if all attempts were interrupted."""
+    """Milliseconds of one call of every item of a group; `disturbed` if all passes were; the pulse beside those that
+    count, where it was felt.
+    """
 
     ms: dict[str, float]
     disturbed: bool = False
+    pulse_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,9 @@ class _Taken:
 class Ledger:
     """Everything timed so far. Rounds begin with a *reading*: the times of a few sentinel operators, which tell how
     fast the machine is just then. Samples between two readings are disturbed if either of them is more than
-    `max_drift` off the median of all readings, or if they were retracted. With `at_usual_speed` they are divided by
-    how much longer than usual the sentinels took around them, so that items timed at different moments compare.
+    `max_drift` off the median of all readings, if the pulse beside them is as far off the usual one, or if they were
+    retracted. With `at_usual_speed` they are divided by how much longer than usual the sentinels took around them, so
+    that items timed at different moments compare.
     """
 
     max_drift: float = math.inf
@@ -120,6 +126,7 @@ class Ledger:
     _readings: list[dict[str, float]] = field(default_factory=list)
     _judged: dict[str, Samples] | None = None
     _doubtful: int = 0
+    _usual_pulse_ms: float | None = None
 
     def record(self, sample: Sample) -> None:
         self._taken.append(_Taken(sample, len(self._readings) - 1))
@@ -127,9 +134,16 @@ class Ledger:
         if self._judged is not None:
             self._count(self._judged, self._taken[-1], self._off_pace(), self._pace())
 
+    @property
+    def usual_pulse_ms(self) -> float | None:
+        """The pulse of the machine undisturbed, by all samples before this round; None in the first one."""
+        return self._usual_pulse_ms
+
     def begin_round(self, sentinels_ms: Mapping[str, float]) -> None:
         """A new round, with the times of the sentinels (none where there are none)."""
         self._readings.append(dict(sentinels_ms))
+        pulses = [taken.sample.pulse_ms for taken in self._taken if taken.sample.pulse_ms is not None]
+        self._usual_pulse_ms = usual_pulse(pulses)
         self._judged = None
 
     def retract(self, num: int) -> None:
@@ -177,7 +191,7 @@ class Ledger:
     @property
     def share_disturbed(self) -> float:
         off = self._off_pace()
-        return sum(_is_disturbed(taken, off) for taken in self._taken) / len(self._taken) if self._taken else 0.0
+        return sum(self._is_disturbed(taken, off) for taken in self._taken) / len(self._taken) if self._taken else 0.0
 
     @property
     def drift(self) -> float:
@@ -204,12 +218,15 @@ class Ledger:
         smooth = [float(np.median(speeds[max(0, i - _NEIGHBOURS) : i + _NEIGHBOURS + 1])) for i in range(len(speeds))]
         return [(now + after) / 2 for now, after in zip(smooth, [*smooth[1:], smooth[-1]], strict=True)]
 
-    @staticmethod
-    def _count(judged: dict[str, Samples], taken: _Taken, off: set[int], pace: list[float]) -> None:
+    def _count(self, judged: dict[str, Samples], taken: _Taken, off: set[int], pace: list[float]) -> None:
         usual = pace[taken.after_reading] if taken.after_reading >= 0 else 1.0
         for key, ms in taken.sample.ms.items():
-            judged[key].add(ms / usual, disturbed=_is_disturbed(taken, off))
+            judged[key].add(ms / usual, disturbed=self._is_disturbed(taken, off))
 
+    def _is_disturbed(self, taken: _Taken, off: set[int]) -> bool:
+        return taken.sample.disturbed or taken.retracted or taken.after_reading in off or self._off_pulse(taken.sample)
 
-def _is_disturbed(taken: _Taken, off: set[int]) -> bool:
-    return taken.sample.disturbed or taken.retracted or taken.after_reading in off
+    def _off_pulse(self, sample: Sample) -> bool:
+        if sample.pulse_ms is None or self._usual_pulse_ms is None:
+            return False
+        return abs(sample.pulse_ms / self._usual_pulse_ms - 1) > self.max_drift

@@ -46,8 +46,9 @@ class DeviceSettings(Settings):
     """Calls of one item in a sample last about this long together, but are at least `min_calls` (of one that takes over
     50 ms: one)."""
     min_calls: int = Field(default=3, ge=1)
-    retries: int = Field(default=1, ge=0)
-    """How often a sample is taken again when the operating system gave the core to someone else meanwhile."""
+    retries: int = Field(default=4, ge=0)
+    """So many times the calls of a sample are made again at most, where the operating system gave the core to someone
+    else meanwhile, or a neighbour on the same host slowed it."""
     pin: bool = True
     """Whether the threads stay on the quietest cores, where the system can do that."""
     max_other_load: float | None = Field(default=0.1, ge=0, le=1)
@@ -57,8 +58,9 @@ class DeviceSettings(Settings):
     patience_s: float = Field(default=300.0, ge=0)
     """How long measuring waits for a quiet machine, in all, before it gives up (and keeps what it has)."""
     max_drift: float = Field(default=0.1, gt=0)
-    """By how much the machine's speed may differ from its usual one: samples of other moments are taken again, and
-    `ofa validate` calls a table outdated beyond it. Interleaving takes care of less: all items share it alike.
+    """By how much the machine's speed may differ from its usual one, from moment to moment and from round to round:
+    samples of other moments are taken again, and `ofa validate` calls a table outdated beyond it. Interleaving takes
+    care of less: all items share it alike.
     """
     time_budget_s: float = Field(default=900.0, gt=0)
     fit_networks: int = Field(default=16, ge=4)

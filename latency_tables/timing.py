@@ -5,10 +5,11 @@ instead of spoiling one. Operators are timed in groups of as many as a network h
 operator called back to back finds its weights and code in the nearest cache, in a network it does not, and tables made
 of such calls rank networks badly. A whole network is timed alone, as it is deployed.
 
-Three things tell that the machine was disturbed. The thread did not have its core all the time (`CORE_SHARE`). Other
+Four things tell that the machine was disturbed. The thread did not have its core all the time (`one_sample`). The
+processor was slower for a moment, as a neighbour on the same host used the other half of a core (`pulse`). Other
 processes were busy meanwhile (`other_work`). A few sentinel operators, timed as every round begins and ends, took
-another time than usual (`samples.Ledger`): a cooler or hotter processor, a neighbour on the same host. What was taken
-then is not averaged in but taken again.
+another time than usual (`samples.Ledger`): a cooler or hotter processor. What was taken then is not averaged in but
+taken again.
 """
 
 from __future__ import annotations
@@ -23,51 +24,29 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from latency_tables.one_sample import SLOW_MS, Call, Watch, take_sample, warm_up
 from latency_tables.other_work import OtherWork
-from latency_tables.samples import Ledger, Sample, Samples, median_uncertainty
+from latency_tables.pulse import take_pulse, usual_pulse
+from latency_tables.samples import ENOUGH_CLEAN, Ledger, Samples, median_uncertainty
 from latency_tables.settings import DeviceSettings
 from search_spaces.common.errors import UserError
-
-Call = Callable[[], object]
 
 #: calls of a sentinel in a reading: for so many ms, but at least and at most so many. The median of fewer calls of two
 #: microseconds each jitters by more than the speed of the machine.
 SENTINEL_MS, SENTINEL_CALLS = 5.0, (9, 1000)
+
+#: a reading is worth waiting for: all samples around it are judged by it
+SENTINEL_RETRIES = 40
 
 #: so many times the wanted number of rounds are tried before the machine is called too restless
 _MOST_ROUNDS = 3
 
 _NOTHING = Samples()
 
-#: a sample is disturbed if its thread had a core for less than this share of the time
-CORE_SHARE = 0.95
 MAX_CALLS = 100
 
-#: calls that take so many ms are long against all that disturbs them: one is a sample, and one warms up
-SLOW_MS = 50.0
-
-
-def take_sample(
-    calls: Mapping[str, Call], *, passes: int, retries: int, single_thread: bool, beside: bool = False
-) -> Sample:
-    """Run the group `passes` times and take each item's median; again up to `retries` times while interrupted.
-
-    If every attempt was interrupted the one that kept the core longest counts. `beside` work on purpose, interruptions
-    are what is measured: the mean of the calls counts, and nothing is taken again for them.
-    """
-    best_share, best = -1.0, np.empty(0)
-    items = list(calls.values())
-    for call in items:  # what ran before has emptied the caches
-        call()
-    for _ in range(retries + 1):
-        times_ms, share = _time_passes(items, passes)
-        if beside or not single_thread:
-            share = 1.0  # interrupted on purpose; or other threads do the work, and this one's core time says nothing
-        if share > best_share:
-            best_share, best = share, (np.mean if beside else np.median)(times_ms, axis=0)
-        if share >= CORE_SHARE:
-            break
-    return Sample(dict(zip(calls, best.tolist(), strict=True)), disturbed=best_share < CORE_SHARE)
+#: pulses, about 0.2 s of them, that are felt before the first sample
+FIRST_PULSES = 2000
 
 
 @dataclass(frozen=True)
@@ -83,11 +62,17 @@ class Plan:
     deadline: float = math.inf
 
     def wants(self, samples: Samples, *, strict: bool) -> bool:
-        """Whether an item needs another sample. Disturbed ones count too unless `strict`."""
-        num = len(samples.clean) if strict else len(samples)
+        """Whether an item needs another sample. Unless `strict`, disturbed ones count too, but a few undisturbed ones
+        are looked for as long as there is time.
+        """
+        num, clean = len(samples) if not strict else len(samples.clean), len(samples.clean)
         if num < min(self.least, self.most):
             return True
-        if num >= self.most or time.monotonic() > self.deadline:
+        if time.monotonic() > self.deadline:
+            return False
+        if not strict and clean < min(ENOUGH_CLEAN, self.most) and num < _MOST_ROUNDS * self.most:
+            return True
+        if num >= self.most:
             return False
         return median_uncertainty(samples.clean if strict else samples.clean + samples.disturbed) > self.precision
 
@@ -111,24 +96,32 @@ def measure_rounds(
     are filled up with operators that have enough. A round begins by timing the `sentinels`. Between samples the
     machine is watched: those taken beside other work count as disturbed, and measuring waits until it is quiet.
     Raises `UserError` if it does not become quiet, or keeps changing its speed; what was taken stays in the ledger.
+    Without a limit for other work (`others`), what was taken is taken for what it is.
     """
     calls = {**operators, **networks}
-    cost_ms = {key: _warm_up(call, device.warmup) for key, call in calls.items()}
+    cost_ms = {key: warm_up(call, device.warmup) for key, call in calls.items()}
     strict = others.limit is not None
 
     def wanting() -> list[str]:
         samples = ledger.samples
         return [key for key in calls if plan.wants(samples.get(key, _NOTHING), strict=strict)]
 
+    def done() -> int:
+        counts = ledger.counts(clean=strict)
+        return sum(min(counts[key], plan.most) for key in calls)
+
+    watch = _watcher(ledger, device)
     wanted, rounds = wanting(), 0
     while wanted:
         if rounds > _MOST_ROUNDS * plan.most:
+            if not strict:
+                break
             raise _restless(ledger, device)
         rounds += 1
         others.wait(kept=f"{ledger.num_samples} samples are kept.")
         rng = np.random.default_rng((seed, ledger.num_rounds))
-        ledger.begin_round(_read(sentinels or {}))
-        before = sum(ledger.counts(clean=strict)[key] for key in wanted)
+        ledger.begin_round(_read(sentinels or {}, watch()))
+        before = done()
         for group in _groups(wanted, operators, group_size, rng):
             mean_ms = sum(cost_ms[key] for key in group) / len(group)
             least = device.min_calls if mean_ms < SLOW_MS else 1
@@ -137,7 +130,7 @@ def measure_rounds(
                     {key: calls[key] for key in group},
                     passes=min(max(math.ceil(device.sample_ms / mean_ms), least), MAX_CALLS),
                     retries=device.retries,
-                    single_thread=device.threads == 1,
+                    watch=watch(),
                     beside=device.contention > 0,
                 )
             )
@@ -146,28 +139,45 @@ def measure_rounds(
                 ledger.confirm(quiet=others.is_quiet(share))
                 if not others.is_quiet(share):
                     others.wait(kept=f"{ledger.num_samples} samples are kept.")
-        advance(sum(ledger.counts(clean=strict)[key] for key in wanted) - before)
+        advance(done() - before)
         wanted = wanting()
         if sentinels and not wanted:  # otherwise the next round begins with a reading
-            ledger.begin_round(_read(sentinels))
+            ledger.begin_round(_read(sentinels, watch()))
             wanted = wanting()
 
 
-def _read(sentinels: Mapping[str, Call]) -> dict[str, float]:
-    """Milliseconds of each sentinel, the median of some calls."""
+def _watcher(ledger: Ledger, device: DeviceSettings) -> Callable[[], Watch | None]:
+    """What to watch for just now: nothing where other threads do the work, as they disturb this one and its share of a
+    core says nothing. Before the first samples tell what a pulse usually takes, it is felt for a moment.
+    """
+    if device.threads > 1 or device.contention:
+        return lambda: None
+    at_first = usual_pulse([take_pulse() for _ in range(FIRST_PULSES)])
+    return lambda: Watch(ledger.usual_pulse_ms or at_first, ledger.max_drift)
+
+
+def _read(sentinels: Mapping[str, Call], watch: Watch | None) -> dict[str, float]:
+    """Milliseconds of each sentinel, the median of some calls; of those only that could be timed undisturbed."""
     found = {}
     for key, call in sentinels.items():
-        calls = math.ceil(SENTINEL_MS / _warm_up(call, 1))
-        found[key] = float(np.median(_time_passes([call], min(max(calls, SENTINEL_CALLS[0]), SENTINEL_CALLS[1]))[0]))
+        calls = min(max(math.ceil(SENTINEL_MS / warm_up(call, 1)), SENTINEL_CALLS[0]), SENTINEL_CALLS[1])
+        sample = take_sample({key: call}, passes=calls, retries=SENTINEL_RETRIES, watch=watch)
+        if not sample.disturbed:
+            found[key] = sample.ms[key]
     return found
 
 
 def _restless(ledger: Ledger, device: DeviceSettings) -> UserError:
     off = [speed for speed in ledger.speeds if abs(speed - 1) > ledger.max_drift]
+    changed = (
+        f", and {len(off)} of {len(ledger.speeds)} times its speed was more than {ledger.max_drift:.0%} off (up to "
+        f"{max(off) - 1:+.0%} longer)"
+        if off
+        else ""
+    )
     return UserError(
-        f"the machine is too restless: {len(off)} of {len(ledger.speeds)} times its speed was more than "
-        f"{ledger.max_drift:.0%} off (up to {max(off, default=1.0) - 1:+.0%} longer), and {ledger.share_disturbed:.0%} "
-        "of the samples were disturbed",
+        f"the machine is too restless: {ledger.share_disturbed:.0%} of the samples were disturbed by other work on it, "
+        f"or on its host{changed}",
         key=f"{device.name}.max_drift",
         value=device.max_drift,
         hint=f"{ledger.num_samples} samples are kept. Run the same command again when the machine is quiet and cool, "
@@ -227,30 +237,3 @@ def _groups(
     groups = [[shuffled[i] for i in part] for part in np.array_split(np.arange(len(shuffled)), num) if len(part)]
     groups += networks
     return [groups[i] for i in rng.permutation(len(groups))]
-
-
-def _warm_up(call: Call, calls: int) -> float:
-    """Milliseconds of the fastest of three calls after `calls` untimed ones; of slow calls, of the second."""
-
-    def one() -> float:
-        return max(1e-5, float(_time_passes([call], 1)[0][0, 0]))
-
-    if one() >= SLOW_MS and (second := one()) >= SLOW_MS:
-        return second
-    for _ in range(calls - 1):
-        call()
-    return min(one() for _ in range(3))
-
-
-def _time_passes(calls: Sequence[Call], passes: int) -> tuple[np.ndarray, float]:
-    """((passes, num_calls) milliseconds, share of the elapsed time that this thread had a core)."""
-    clock = time.perf_counter
-    seconds = np.empty((passes, len(calls)))
-    core, begin = time.thread_time(), clock()
-    for row in seconds:
-        for index, call in enumerate(calls):
-            start = clock()
-            call()
-            row[index] = clock() - start
-    elapsed = max(clock() - begin, 1e-9)
-    return seconds * 1e3, (time.thread_time() - core) / elapsed

@@ -147,10 +147,10 @@ def _measure_device(config: RunConfig, space: SearchSpace, run: Path, device: De
         f"[{config.name}] table of {device.name}: {errors.mape:.1%} off on {errors.num} networks it was not "
         f"fitted on, Kendall tau {_tau(errors.kendall_tau)}"
     )
-    if table.conditions.disturbed > 0.1 and device.max_other_load is None:
+    if table.conditions.disturbed > 0.5 and device.max_other_load is None:
         note(
-            f"[{config.name}] {table.conditions.disturbed:.0%} of its samples were interrupted by other work on "
-            f"this machine: delete {run / 'tables' / device.name}.json and run again when it is quiet"
+            f"[{config.name}] {table.conditions.disturbed:.0%} of its samples were disturbed by other work on this "
+            f"machine or its host: delete {run / 'tables' / device.name}.json and run again when it is quiet"
         )
 
 

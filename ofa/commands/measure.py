@@ -243,8 +243,8 @@ def print_table(table: LatencyTable, space: SearchSpace, path: Path) -> None:
         )
     if table.conditions.disturbed and table.settings.max_other_load is not None:
         console.print(f"  {table.conditions.disturbed:.1%} of the samples were disturbed and taken again")
-    if table.conditions.disturbed > 0.1 and table.settings.max_other_load is None:
+    if table.conditions.disturbed > 0.5 and table.settings.max_other_load is None:
         console.print(
-            f"  {table.conditions.disturbed:.0%} of the samples were interrupted by other work: "
+            f"  {table.conditions.disturbed:.0%} of the samples were disturbed by other work, here or on the host: "
             "measure again on a quieter machine for a better table"
         )

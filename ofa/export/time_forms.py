@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from latency_tables.measure import measure_calls, this_device
+from latency_tables.one_sample import Call
 from latency_tables.settings import DeviceSettings
-from latency_tables.timing import Call
 from ofa.export.failures import reason_of
 from ofa.export.forms.base import Form, Timed
 from ofa.export.forms.registry import get_form

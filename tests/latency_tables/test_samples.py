@@ -48,6 +48,7 @@ def test_few_samples_are_never_certain() -> None:
     st.lists(
         st.one_of(
             st.tuples(st.just("sample"), st.dictionaries(st.sampled_from("abc"), st.floats(0.1, 9), min_size=1)),
+            st.tuples(st.just("pulse"), st.floats(0.1, 0.2)),
             st.tuples(st.just("round"), st.floats(0.5, 2)),
             st.tuples(st.just("confirm"), st.booleans()),
         ),
@@ -60,13 +61,16 @@ def test_what_a_ledger_counts_does_not_depend_on_when_it_is_asked(events: list) 
         for ledger in (asked, silent):
             if kind == "sample":
                 ledger.record(Sample(value))
+            elif kind == "pulse":
+                ledger.record(Sample({"a": 10 * value}, pulse_ms=value))
             elif kind == "round":
                 ledger.begin_round({"s": value})
             else:
                 ledger.confirm(quiet=value)
         asked.counts()
     assert asked.counts(clean=True) == silent.counts(clean=True) and asked.counts() == silent.counts()
-    assert sum(asked.counts().values()) == sum(len(value) for kind, value in events if kind == "sample")
+    num = sum(len(value) if kind == "sample" else kind == "pulse" for kind, value in events)
+    assert sum(asked.counts().values()) == num
 
 
 def test_items_timed_at_different_moments_compare() -> None:

@@ -5,18 +5,19 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 
-from latency_tables import timing
+from latency_tables import one_sample, timing
 from latency_tables.other_work import OtherWork
 from latency_tables.samples import Ledger, Sample
 from latency_tables.settings import DeviceSettings
-from latency_tables.timing import Plan, measure_rounds, plans, quiet_process, take_sample
+from latency_tables.timing import Plan, measure_rounds, plans, quiet_process
 from search_spaces.common.errors import UserError
 
 Device = Callable[..., DeviceSettings]
+
+pytestmark = pytest.mark.usefixtures("nobody_disturbs")
 
 
 class Recorder(Ledger):
@@ -99,6 +100,7 @@ def test_one_call_of_a_slow_item_is_a_sample(device: Device, monkeypatch: pytest
     quick, slow = Recorder("", "x"), Recorder("", "x")
     run(quick, settings)
     monkeypatch.setattr(timing, "SLOW_MS", 0.0)
+    monkeypatch.setattr(one_sample, "SLOW_MS", 0.0)
     run(slow, settings)
     # warm-up, and a round: once to fill the caches, then the calls that count
     assert len(quick.called) == 1 + 2 + 3 + 4 * (1 + 3) and len(slow.called) == 2 + 4 * (1 + 1)
@@ -132,7 +134,7 @@ def test_a_machine_that_never_rests_is_refused_and_nothing_lost(device: Device) 
 def test_rounds_at_another_speed_are_taken_again(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentinels take a third longer in the fourth reading: the samples on both sides of it do not count."""
     readings = iter([1.0, 1.01, 0.99, 1.33])
-    monkeypatch.setattr(timing, "_read", lambda sentinels: {"s": next(readings, 1.0)})
+    monkeypatch.setattr(timing, "_read", lambda sentinels, watch: {"s": next(readings, 1.0)})
     items = Recorder("ab", max_drift=0.05)
     plan = Plan(least=3, most=3, precision=0.0)
     run(items, device(), plan=plan, others=Scripted([]), sentinels={"s": lambda: None}, group_size=1)
@@ -145,32 +147,6 @@ def test_rounds_are_shared_out_among_instances(device: Device) -> None:
     found = plans(device(rounds=7, min_rounds=4, instances=3))
     assert [(plan.least, plan.most) for plan in found] == [(1, 2), (3, 5), (4, 7)]
     assert [(plan.least, plan.most) for plan in plans(device(rounds=2, instances=5))] == [(1, 1), (2, 2)]
-
-
-def test_interrupted_samples_are_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    attempts = iter([(np.array([[9.0], [9.0]]), 0.5), (np.array([[2.0], [4.0]]), 0.99), (np.array([[1.0]]), 1.0)])
-    monkeypatch.setattr(timing, "_time_passes", lambda calls, passes: next(attempts))
-    sample = take_sample({"a": lambda: None}, passes=2, retries=5, single_thread=True)
-    assert sample == Sample({"a": 3.0}, disturbed=False)
-
-
-def test_least_interrupted_sample_counts_when_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = [0.5, 0.8, 0.6]
-    attempts = iter([(np.array([[10 * share]]), share) for share in shares])
-    monkeypatch.setattr(timing, "_time_passes", lambda calls, passes: next(attempts))
-    sample = take_sample({"a": lambda: None}, passes=1, retries=2, single_thread=True)
-    assert sample == Sample({"a": 8.0}, disturbed=True)
-
-
-def test_beside_work_on_purpose_interruptions_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "_time_passes", lambda calls, passes: (np.array([[1.0], [1.0], [7.0]]), 0.3))
-    sample = take_sample({"a": lambda: None}, passes=3, retries=5, single_thread=True, beside=True)
-    assert sample == Sample({"a": 3.0}, disturbed=False)
-
-
-def test_core_share_means_nothing_with_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "_time_passes", lambda calls, passes: (np.array([[1.0]]), 0.1))
-    assert not take_sample({"a": lambda: None}, passes=1, retries=0, single_thread=False).disturbed
 
 
 def test_quiet_process_restores_threads_and_collection() -> None:

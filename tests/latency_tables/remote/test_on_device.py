@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from torch import fx, nn
 
-from latency_tables import timing as here
+from latency_tables import one_sample as here
 from latency_tables.fingerprint import fingerprint
 from latency_tables.remote import on_device
 from latency_tables.remote.bundle import read_bundle
@@ -154,7 +154,7 @@ def test_slow_models_are_called_as_seldom_as_here(
         return call
 
     assert here.SLOW_MS == timing.SLOW_MS
-    for module, found in ((timing, timing.warm_up), (here, here._warm_up)):
+    for module, found in ((timing, timing.warm_up), (here, here.warm_up)):
         for ms, expected in ((500.0, 2), (5.0, 6)):
             calls.clear()
             assert found(timed(module.__name__, ms), 3) == pytest.approx(ms)

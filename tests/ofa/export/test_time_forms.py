@@ -45,7 +45,8 @@ def test_all_files_that_run_here_are_measured_once(
     assert refused and "median_ms" not in refused and "no kernel for this processor" in refused["not_measured"]
     for name in ("safetensors", "pt2", "onnx"):
         times = found[name]
-        assert times and 0 < times["p10_ms"] <= times["median_ms"] <= times["p90_ms"] and times["count"] == 2
+        assert times and 0 < times["p10_ms"] <= times["median_ms"] <= times["p90_ms"]
+        assert 2 <= times["count"] <= 6, "more than two rounds only where disturbed"
         assert times["threads"] == 1 and "not_measured" not in times
     assert len(read_lines(tmp_path / "journal", "journal")) == 3
     with monkeypatch.context() as patch:
