@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 
 import pytest
@@ -9,38 +8,12 @@ from latency_tables import one_sample, pulse
 from latency_tables.one_sample import Watch, take_sample
 from latency_tables.pulse import take_pulse, usual_pulse
 from latency_tables.samples import Ledger, Sample
-
-
-class Machine:
-    """A clock that a call moves on by what it takes, times how slow the machine is then; pulses tell how slow."""
-
-    def __init__(self, slow: Iterator[float], core_share: Iterator[float] | None = None) -> None:
-        self.slow, self.shares = slow, core_share or repeat(1.0)
-        self.now_s = self.core_s = 0.0
-        self.speed, self.share, self.calls = 1.0, 1.0, 0
-
-    def install(self, patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(one_sample.time, "perf_counter", lambda: self.now_s)
-        patch.setattr(one_sample.time, "thread_time", lambda: self.core_s)
-        patch.setattr(one_sample, "take_pulse", self.pulse)
-
-    def pulse(self) -> float:
-        """How slow it is lasts until the next but one pulse: the passes between see what both tell."""
-        told, self.speed, self.share = self.speed, next(self.slow), next(self.shares)
-        return max(told, self.speed) * 0.1
-
-    def call(self, ms: float) -> Callable[[], object]:
-        def run() -> None:
-            self.calls += 1
-            self.now_s += ms * self.speed / 1e3 / self.share
-            self.core_s += ms * self.speed / 1e3
-
-        return run
+from tests.latency_tables.fake_machine import Machine
 
 
 def sample(machine: Machine, patch: pytest.MonkeyPatch, *, passes: int = 3, **changes: object) -> Sample:
     with patch.context() as inside:
-        machine.install(inside)
+        machine.install(inside, one_sample)
         calls = {"a": machine.call(2.0), "b": machine.call(4.0)}
         watch = Watch(0.1, max_drift=0.1)
         return take_sample(calls, **{"passes": passes, "retries": 4, "watch": watch, **changes})  # type: ignore[arg-type]
@@ -76,7 +49,7 @@ def test_short_calls_are_not_drowned_in_pulses(monkeypatch: pytest.MonkeyPatch) 
     machine = Machine(repeat(1.0))
     felt = []
     monkeypatch.setattr(machine, "pulse", lambda: felt.append(1) or 0.1)
-    machine.install(monkeypatch)
+    machine.install(monkeypatch, one_sample)
     take_sample({"a": machine.call(0.01)}, passes=100, retries=4, watch=Watch(0.1))
     assert len(felt) <= 3 and machine.calls == 1 + 100
 

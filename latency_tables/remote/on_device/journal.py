@@ -11,6 +11,7 @@ from typing import Any
 
 from .device import load_average
 from .problem import Problem
+from .pulse import usual_pulse
 
 #: readings of the sentinels before anything is said about the speed of the device
 ENOUGH_READINGS = 3
@@ -25,6 +26,7 @@ class Journal:
         self.readings: list[dict[str, float]] = []
         self._after: list[int] = []  # the reading before each of the lines
         self.counts: dict[str, int] = {}
+        self.usual_pulse_ms: float | None = None  # by all samples before the last reading
         lines = self._read()
         if lines:
             self.head = lines[0]
@@ -39,9 +41,10 @@ class Journal:
             self.head = head
             self._append(head)
 
-    def record(self, ms: dict[str, float], disturbed: bool) -> None:
-        self._append({"ms": ms, "disturbed": disturbed})
-        self._add({"ms": ms, "disturbed": disturbed})
+    def record(self, ms: dict[str, float], disturbed: bool, pulse_ms: float | None = None) -> None:
+        line = {"ms": ms, "disturbed": disturbed, "pulse_ms": pulse_ms}
+        self._append(line)
+        self._add(line)
 
     def read_speed(self, sentinels_ms: dict[str, float]) -> None:
         """Models that are timed again and again tell how fast the device is just then."""
@@ -49,14 +52,19 @@ class Journal:
         self._add({"reading": sentinels_ms})
 
     def judged(self) -> list[tuple[dict[str, float], bool]]:
-        """(milliseconds at the usual speed, disturbed) of every sample; beside a reading that is off, they are, too."""
+        """(milliseconds at the usual speed, disturbed) of every sample; so they are beside a reading or a pulse that is
+        off, too.
+        """
         speeds = self._speeds() if len(self.readings) >= ENOUGH_READINGS else [1.0] * len(self.readings)
         off = {i for i, speed in enumerate(speeds) if abs(speed - 1) > self.max_drift}
         off |= {i - 1 for i in off}
         smooth = [statistics.median(speeds[max(0, i - 1) : i + 2]) for i in range(len(speeds))]
         pace = [(now + after) / 2 for now, after in zip(smooth, smooth[1:] + smooth[-1:])] + [1.0]  # -1: no reading
         times = [{key: ms / pace[i] for key, ms in line["ms"].items()} for line, i in zip(self.lines, self._after)]
-        return [(ms, line["disturbed"] or i in off) for ms, line, i in zip(times, self.lines, self._after)]
+        return [
+            (ms, line["disturbed"] or i in off or self._off_pulse(line))
+            for ms, line, i in zip(times, self.lines, self._after)
+        ]
 
     def samples(self) -> dict[str, dict[str, list[float]]]:
         found: dict[str, dict[str, list[float]]] = {}
@@ -78,9 +86,15 @@ class Journal:
         logs = [[math.log(ms / usual[key]) for key, ms in reading.items()] for reading in self.readings]
         return [math.exp(sum(part) / len(part)) if part else 1.0 for part in logs]
 
+    def _off_pulse(self, line: dict[str, Any]) -> bool:
+        pulse_ms, usual_ms = line.get("pulse_ms"), self.usual_pulse_ms
+        return pulse_ms is not None and usual_ms is not None and abs(pulse_ms / usual_ms - 1) > self.max_drift
+
     def _add(self, line: dict[str, Any]) -> None:
         if "reading" in line:
             self.readings.append(line["reading"])
+            felt = [pulse_ms for line in self.lines if (pulse_ms := line.get("pulse_ms")) is not None]
+            self.usual_pulse_ms = usual_pulse(felt)
             return
         self.lines.append(line)
         self._after.append(len(self.readings) - 1)

@@ -2,16 +2,16 @@
 
 Models are measured in rounds, all of them once a round in a new random order, so that a slow minute hurts all alike;
 operators in groups of as many as a network has, as one that is called back to back finds its weights in the nearest
-cache and in a network does not; whole networks alone. A sample during which the operating system gave the core to
-someone else is taken again, and noted as disturbed if that does not help; so is one beside which a few sentinel models
-took another time than usual: a device that grew hot, or saves its battery.
+cache and in a network does not; whole networks alone. Calls during which the operating system gave the core to someone
+else, or beside which the processor was slow for a moment (`pulse`), are made again, and a sample is noted as disturbed
+if that does not help; so is one beside which a few sentinel models took another time than usual: a device that grew
+hot, or saves its battery.
 """
 
 from __future__ import annotations
 
 import gc
 import math
-import statistics
 import sys
 import time
 from typing import Any, Iterator
@@ -22,11 +22,16 @@ from .files import Bundle
 from .journal import Journal
 from .loaders import Call, Load
 from .problem import Problem
-from .timing import SLOW_MS, take_sample, time_passes, warm_up
+from .pulse import take_pulse, usual_pulse
+from .timing import SLOW_MS, take_sample, warm_up
 
 MAX_CALLS = 100
 #: calls of each sentinel in one reading of the speed
 SENTINEL_CALLS = 9
+#: a reading is worth waiting for: all samples around it are judged by it
+SENTINEL_RETRIES = 40
+#: pulses that are felt before the first sample
+FIRST_PULSES = 2000
 
 
 class Measuring:
@@ -37,6 +42,7 @@ class Measuring:
         self.roles = {key: item["role"] for key, item in bundle.items.items()}
         self.deadline = time.monotonic() + plan["time_budget_s"]
         self.run_seed = int(journal.head["run"][:8], 16)
+        self._first_pulse_ms: float | None = None
         self._begin, self._done_before = time.monotonic(), self._done()
 
     def check_all(self) -> None:
@@ -59,6 +65,8 @@ class Measuring:
     def measure(self) -> None:
         plan = self.plan
         sentinels = {key: self.prepare(key) for key in self.bundle.manifest["sentinels"]}
+        if plan["threads"] == 1:  # otherwise other threads do the work, and disturb this one
+            self._first_pulse_ms = usual_pulse([take_pulse() for _ in range(FIRST_PULSES)])
         for rounds in self._instances():  # batches that alternate see the same slow and fast spells of the device
             for batch in self._batches():
                 keys = [key for key in batch if self.journal.counts.get(key, 0) < rounds.stop]
@@ -89,18 +97,26 @@ class Measuring:
                 mean_ms = sum(cost_ms[key] for key in group) / len(group)
                 least = plan["min_calls"] if mean_ms < SLOW_MS else 1
                 passes = min(max(math.ceil(plan["sample_ms"] / mean_ms), least), MAX_CALLS)
-                single = plan["threads"] == 1
-                times, disturbed = take_sample([calls[key] for key in group], passes, plan["retries"], single)
+                grouped = [calls[key] for key in group]
+                times, disturbed, pulse_ms = take_sample(grouped, passes, plan["retries"], self._pulse_limit())
                 ms = dict(zip(group, times))
-                self.journal.record({key: ms[key] for key in missing}, disturbed)
+                self.journal.record({key: ms[key] for key in missing}, disturbed, pulse_ms)
                 self._tell("measuring")
             self.journal.read_speed(self._speed(sentinels))
 
     def _speed(self, sentinels: dict[str, Call]) -> dict[str, float]:
-        for call in sentinels.values():
-            call()
-        times = {key: time_passes([call], SENTINEL_CALLS)[0][0] for key, call in sentinels.items()}
-        return {key: max(statistics.median(values), 1e-6) for key, values in times.items()}
+        found = {}
+        for key, call in sentinels.items():
+            times, disturbed, _ = take_sample([call], SENTINEL_CALLS, SENTINEL_RETRIES, self._pulse_limit())
+            if not disturbed:
+                found[key] = times[0]
+        return found
+
+    def _pulse_limit(self) -> float | None:
+        """A pulse that takes longer tells of a moment that does not count; None where none is felt."""
+        if self._first_pulse_ms is None:
+            return None
+        return (self.journal.usual_pulse_ms or self._first_pulse_ms) * (1 + self.plan["max_drift"])
 
     def _groups(self, keys: list[str], number: int) -> list[list[str]]:
         """Operators in random groups of about as many as a network has, networks alone, in random order."""

@@ -14,6 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable
 from importlib import metadata
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from torch import fx, nn
 
 from latency_tables import one_sample as here
 from latency_tables.fingerprint import fingerprint
+from latency_tables.pulse import usual_pulse
 from latency_tables.remote import on_device
 from latency_tables.remote.bundle import read_bundle
 from latency_tables.remote.on_device import device, loaders, timing
+from latency_tables.remote.on_device import pulse as on_device_pulse
 from latency_tables.remote.on_device.files import Bundle
 from latency_tables.remote.on_device.journal import Journal
 from latency_tables.remote.on_device.main import main
@@ -35,6 +38,7 @@ from latency_tables.remote.table import import_results
 from latency_tables.runtimes import RUNTIMES, Portable, get_runtime
 from latency_tables.samples import Ledger, Sample
 from search_spaces.common.errors import UserError
+from tests.latency_tables.fake_machine import Machine
 
 #: of the journal of a device that says nothing of itself
 HEAD: dict[str, Any] = {"run": "ab" * 16, "device": {}}
@@ -62,9 +66,9 @@ def test_rounds_are_interleaved_and_networks_alone(
     groups: list[list[str]] = []
     record = Journal.record
 
-    def watching(self: Journal, ms: dict[str, float], disturbed: bool) -> None:
+    def watching(self: Journal, ms: dict[str, float], *of_sample: Any) -> None:
         groups.append(list(ms))
-        record(self, ms, disturbed)
+        record(self, ms, *of_sample)
 
     monkeypatch.setattr(Journal, "record", watching)
     assert main(["--bundle", str(bundle_file), "--rounds", "4", "-o", str(tmp_path / "r.json")]) == 0
@@ -129,13 +133,47 @@ def test_models_are_loaded_in_batches(bundle_file: Path, tmp_path: Path) -> None
         assert len(batch) == 1 or sum(bundle.items[key]["num_bytes"] for key in batch) <= limit * 2**20
 
 
-def test_an_interrupted_sample_is_taken_again_and_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = iter([0.5, 0.99, 0.3, 0.4, 0.3])
-    monkeypatch.setattr(timing, "time_passes", lambda calls, passes: ([[share := next(shares)] for _ in calls], share))
-    calls = [lambda: None]
-    assert timing.take_sample(calls, 1, 1, True) == ([0.99], False)
-    assert timing.take_sample(calls, 1, 1, True) == ([0.4], True)
-    assert timing.take_sample(calls, 1, 1, False) == ([0.3], False)
+SPEEDS = {
+    "quiet": [1.0],
+    "a neighbour at times": [1.0, 1.7, 1.7, 1.0, 1.0, 1.0, 1.7, 1.0],
+    "a neighbour throughout": [1.7],
+    "mostly slow": [1.7, 1.7, 1.7, 1.7, 1.0, 1.0, 1.7, 1.7],
+}
+
+
+@pytest.mark.parametrize("shares", [[1.0], [0.5, 1.0, 1.0], [0.5, 0.8, 0.6]], ids=["own core", "shared", "taken"])
+@pytest.mark.parametrize("speeds", SPEEDS.values(), ids=list(SPEEDS))
+@pytest.mark.parametrize("call_ms", [0.01, 2.0])
+def test_a_sample_is_taken_as_it_is_here(
+    speeds: list[float], shares: list[float], call_ms: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the same machine the runner and a measurement here make the same calls, and find the same."""
+    machines = [Machine(cycle(speeds), cycle(shares)) for _ in range(2)]
+    with monkeypatch.context() as patch:
+        machines[0].install(patch, here)
+        calls = {key: machines[0].call(ms) for key, ms in (("a", call_ms), ("b", 2 * call_ms))}
+        mine = here.take_sample(calls, passes=30, retries=2, watch=here.Watch(0.1, max_drift=0.1))
+    with monkeypatch.context() as patch:
+        machines[1].install(patch, timing)
+        found = timing.take_sample([machines[1].call(ms) for ms in (call_ms, 2 * call_ms)], 30, 2, 0.1 * 1.1)
+    assert found == (pytest.approx(list(mine.ms.values())), mine.disturbed, mine.pulse_ms)
+    assert machines[0].calls == machines[1].calls
+
+
+def test_work_of_other_threads_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(cycle([1.7]), cycle([0.1]))
+    machine.install(monkeypatch, timing)
+    machine.pulse()
+    assert timing.take_sample([machine.call(1.0)], 4, 2, None) == ([pytest.approx(17.0)], False, None)
+    assert machine.calls == 1 + 4
+
+
+def test_a_usual_pulse_is_what_it_is_here() -> None:
+    pulses = np.random.default_rng(0).choice([1.0, 1.05, 1.7], 730)
+    for felt in (pulses[:1], pulses[:150], pulses):
+        assert on_device_pulse.usual_pulse(felt.tolist()) == usual_pulse(felt.tolist())
+    assert on_device_pulse.usual_pulse([]) is None
+    assert 0 < on_device_pulse.take_pulse() < 1000
 
 
 def test_slow_models_are_called_as_seldom_as_here(
@@ -183,12 +221,12 @@ def test_a_device_that_grows_hot_is_noticed_as_it_is_here(tmp_path: Path) -> Non
         journal.read_speed(reading)
         ledger.begin_round(reading)
         for key in ("x", "y"):
-            ms, disturbed = float(rng.uniform(1, 2)), number == 1
-            journal.record({key: ms}, disturbed)
-            ledger.record(Sample({key: ms}, disturbed))
+            ms, disturbed, pulse_ms = float(rng.uniform(1, 2)), number == 1, 0.17 if number == 4 else 0.1
+            journal.record({key: ms}, disturbed, pulse_ms)
+            ledger.record(Sample({key: ms}, disturbed, pulse_ms))
     found = journal.samples()
     assert {key: part["ms"] for key, part in found.items()} == {key: s.clean for key, s in ledger.samples.items()}
-    assert [len(found["x"][kind]) for kind in ("ms", "disturbed_ms")] == [4, 5]
+    assert [len(found["x"][kind]) for kind in ("ms", "disturbed_ms")] == [3, 6]
     conditions = journal.conditions()
     assert conditions["num_disturbed"] / conditions["num_samples"] == ledger.share_disturbed
     assert conditions["drift"] == pytest.approx(ledger.drift) and 0.01 < ledger.drift < 0.05
