@@ -65,7 +65,8 @@ class Plan:
         """Whether an item needs another sample. Unless `strict`, disturbed ones count too, but a few undisturbed ones
         are looked for as long as there is time.
         """
-        num, clean = len(samples) if not strict else len(samples.clean), len(samples.clean)
+        clean = len(samples.clean)
+        num = clean if strict else len(samples)
         if num < min(self.least, self.most):
             return True
         if time.monotonic() > self.deadline:
