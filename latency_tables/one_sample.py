@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latency_tables.pulse import take_pulse
+from latency_tables.remote.on_device.pulse import take_pulse
 from latency_tables.samples import Sample
 
 Call = Callable[[], object]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from latency_tables.pulse import usual_pulse
+from latency_tables.remote.on_device.pulse import usual_pulse
 
 #: so many undisturbed samples are enough to do without the disturbed ones
 ENOUGH_CLEAN = 3

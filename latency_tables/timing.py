@@ -26,7 +26,7 @@ import torch
 
 from latency_tables.one_sample import SLOW_MS, Call, Watch, take_sample, warm_up
 from latency_tables.other_work import OtherWork
-from latency_tables.pulse import take_pulse, usual_pulse
+from latency_tables.remote.on_device.pulse import take_pulse, usual_pulse
 from latency_tables.samples import ENOUGH_CLEAN, Ledger, Samples, median_uncertainty
 from latency_tables.settings import DeviceSettings
 from search_spaces.common.errors import UserError

@@ -4,9 +4,10 @@ from itertools import chain, repeat
 
 import pytest
 
-from latency_tables import one_sample, pulse
+from latency_tables import one_sample
 from latency_tables.one_sample import Watch, take_sample
-from latency_tables.pulse import take_pulse, usual_pulse
+from latency_tables.remote.on_device import pulse
+from latency_tables.remote.on_device.pulse import take_pulse, usual_pulse
 from latency_tables.samples import Ledger, Sample
 from tests.latency_tables.fake_machine import Machine
 

@@ -1,7 +1,9 @@
-"""How fast the processor is this very moment, by a tenth of a millisecond of fixed work.
+"""How fast the processor is this very moment.
 
-On a rented server, others that use the other half of a core slow this half for moments of which the operating system
-knows nothing.
+On a rented machine others compute on the same host. When they use the other half of a core, this half runs at little
+more than half its speed, for milliseconds or minutes, and the operating system of the guest sees nothing of it: no
+process, no stolen time. A *pulse*, a tenth of a millisecond of fixed work, does, and is short enough to be taken
+between two calls of a network.
 """
 
 from __future__ import annotations
@@ -12,8 +14,12 @@ from typing import Sequence
 import numpy as np
 
 _ADDITIONS, _TRIES = 800, 3
-#: so many pulses in a row make a block; this percentile of a block is what the processor can do
-_BLOCK, _UNDISTURBED = 100, 10.0
+
+#: so many pulses in a row make a block
+_BLOCK = 100
+
+#: in every block, the speed that this share of the pulses reach is what the processor can do
+_UNDISTURBED = 10.0
 
 
 def take_pulse() -> float:
@@ -28,7 +34,11 @@ def take_pulse() -> float:
 
 
 def usual_pulse(pulses: Sequence[float]) -> float | None:
-    """What a pulse takes when nobody disturbs: what a block's faster tenth reaches, in the median of the blocks."""
+    """What a pulse takes when nobody disturbs, by pulses in the order they were taken; None without any.
+
+    The fastest tenth of a block shows the processor undisturbed even where others disturb it most of the time; of the
+    blocks the median counts: a processor that is faster only as long as it is cool is not taken at its best.
+    """
     if not pulses:
         return None
     blocks = np.array_split(np.asarray(pulses), max(1, len(pulses) // _BLOCK))

@@ -24,11 +24,9 @@ from torch import fx, nn
 
 from latency_tables import one_sample as here
 from latency_tables.fingerprint import fingerprint
-from latency_tables.pulse import usual_pulse
 from latency_tables.remote import on_device
 from latency_tables.remote.bundle import read_bundle
 from latency_tables.remote.on_device import device, loaders, timing
-from latency_tables.remote.on_device import pulse as on_device_pulse
 from latency_tables.remote.on_device.files import Bundle
 from latency_tables.remote.on_device.journal import Journal
 from latency_tables.remote.on_device.main import main
@@ -166,14 +164,6 @@ def test_work_of_other_threads_is_not_watched(monkeypatch: pytest.MonkeyPatch) -
     machine.pulse()
     assert timing.take_sample([machine.call(1.0)], 4, 2, None) == ([pytest.approx(17.0)], False, None)
     assert machine.calls == 1 + 4
-
-
-def test_a_usual_pulse_is_what_it_is_here() -> None:
-    pulses = np.random.default_rng(0).choice([1.0, 1.05, 1.7], 730)
-    for felt in (pulses[:1], pulses[:150], pulses):
-        assert on_device_pulse.usual_pulse(felt.tolist()) == usual_pulse(felt.tolist())
-    assert on_device_pulse.usual_pulse([]) is None
-    assert 0 < on_device_pulse.take_pulse() < 1000
 
 
 def test_slow_models_are_called_as_seldom_as_here(
