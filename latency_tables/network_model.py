@@ -1,12 +1,14 @@
 """From operators timed one by one to the latency of networks: which of three models predicts networks best.
 
     line   slope x sum of operators + constant
-    calls  as `line`, plus the same time for every operator (what neighbours share, or get in each other's way)
+    calls  as `line`, plus the same time for every operator (neighbours get in each other's way), or less it (what they
+           share, which of an operator that takes hardly longer is the smaller part)
     work   as `few_samples`: the sum of operators is one term beside counted work, all of them non-negative
 
 Each is judged by the networks it was not fitted on, in cross-validation over those that were measured for the purpose;
-a model with more terms must win by a margin. All of them give every operator a latency of its own, so that networks
-stay sums of operators.
+a model with more terms must win by a margin. The fastest and the slowest network are always fitted, never judged:
+networks to be predicted lie between them, and beyond them the richer model is mostly the worse one. All of them give
+every operator a latency of its own, so that networks stay sums of operators.
 """
 
 from __future__ import annotations
@@ -91,13 +93,15 @@ def fit_networks(
 
 
 def _cross_validated(fit: _Fit, counts: Floats, measured: Floats) -> float:
-    fold = np.random.default_rng(0).permutation(len(measured)) % min(_FOLDS, len(measured))
+    between = np.argsort(measured, kind="stable")[1:-1]
+    fold = np.full(len(measured), -1)
+    fold[between] = np.random.default_rng(0).permutation(len(between)) % min(_FOLDS, len(between))
     errors = np.empty(len(measured))
     for number in range(int(fold.max()) + 1):
         out = fold == number
         operators_ms, constant = fit(counts[~out], measured[~out])
         errors[out] = np.abs((counts[out] @ operators_ms + constant) / measured[out] - 1)
-    return float(errors.mean())
+    return float(errors[between].mean())
 
 
 def _calls(known: Floats, least_ms: float) -> _Fit:
@@ -109,17 +113,23 @@ def _calls(known: Floats, least_ms: float) -> _Fit:
 
         def relative(parameters: Floats) -> Floats:
             slope, each, shift = parameters
-            found: Floats = slope * (sums + each * typical * calls + shift * least_ms) / measured - 1
+            found: Floats = slope * (counts @ _beside(known, each * typical) + shift * least_ms) / measured - 1
             return found
 
         start = float(np.median(measured / sums))
-        bounds = ([1e-3 * start, -0.5, -0.5], [np.inf, 2.0, np.inf])
+        bounds = ([1e-3 * start, -2.0, -0.5], [np.inf, 2.0, np.inf])
         slope, each, shift = least_squares(
             relative, [start, 0.0, 0.0], bounds=bounds, loss="soft_l1", f_scale=0.02, x_scale=[start, 1.0, 1.0]
         ).x
-        return slope * np.maximum(known + each * typical, LEAST_SHARE * known), float(slope * shift * least_ms)
+        within = np.maximum(_beside(known, each * typical), LEAST_SHARE * known)
+        return slope * within, float(slope * shift * least_ms)
 
     return fit
+
+
+def _beside(alone: Floats, each: float) -> Floats:
+    """Times of operators with `each` more, or less: that much of a long one, and never all of a short one."""
+    return alone + each if each >= 0 else np.square(alone) / (alone - each)
 
 
 def _work(space: SearchSpace, known: Floats) -> _Fit:

@@ -61,6 +61,31 @@ def test_networks_it_never_saw(space: SearchSpace, known: dict[str, float], kind
         assert list(model.operators_ms) == list(space.operators()) and min(model.operators_ms.values()) > 0
 
 
+def test_what_neighbours_share_is_no_more_than_a_short_operator_takes(space: SearchSpace) -> None:
+    known = {key: 1e-4 + 2e-8 * float(op.macs()) for key, op in space.operators().items()}
+    own = np.array(list(known.values()))
+    saved = 4e-3 * (1 - np.exp(-own / 4e-3))  # milliseconds: nearly all of the shortest, a hundredth of the longest
+
+    def measured(architectures: list[Architecture]) -> np.ndarray:
+        return operator_counts(space, space.encode(architectures)) @ (1.05 * own - 0.9 * saved)
+
+    ends = space.decode(np.stack([space.smallest(), space.largest()]))
+    seen, new = ends + networks(space, 20), networks(space, 60, seed=7)
+    model = fit_networks(space, known, seen, measured(seen))
+    assert model.name == "calls"
+    errors = np.abs(predicted(space, known, model, ends + new) / measured(ends + new) - 1)
+    assert errors[2:].mean() < 0.02 and errors[:2].max() < 0.1
+    assert model.errors["calls"] < 0.7 * model.errors["line"]
+
+
+def test_the_slowest_network_is_no_judge(space: SearchSpace, known: dict[str, float]) -> None:
+    seen = [*networks(space, 20), *space.decode(space.largest()[None])]
+    measured = latencies(space, known, seen, "calls", noise=0.0)
+    model = fit_networks(space, known, seen, measured)
+    measured[-1] *= 1.5  # fitted, with little weight; judged, it would be some percent in the mean for every model
+    assert fit_networks(space, known, seen, measured).errors["calls"] < model.errors["calls"] + 0.01
+
+
 def test_order_does_not_matter(space: SearchSpace, known: dict[str, float]) -> None:
     seen = networks(space, 30)
     measured = latencies(space, known, seen, "calls")
