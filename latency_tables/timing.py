@@ -5,9 +5,9 @@ instead of spoiling one. Operators are timed in groups of as many as a network h
 operator called back to back finds its weights and code in the nearest cache, in a network it does not, and tables made
 of such calls rank networks badly. A whole network is timed alone, as it is deployed.
 
-Four things tell that the machine was disturbed. The thread did not have its core all the time (`one_sample`). The
-processor was slower for a moment, as a neighbour on the same host used the other half of a core (`pulse`). Other
-processes were busy meanwhile (`other_work`). A few sentinel operators, timed as every round begins and ends, took
+Four things tell that the machine was disturbed. The thread did not have its core all the time (`on_device.timing`). The
+processor was slower for a moment, as a neighbour on the same host used the other half of a core (`on_device.pulse`).
+Other processes were busy meanwhile (`other_work`). A few sentinel operators, timed as every round begins and ends, took
 another time than usual (`samples.Ledger`): a cooler or hotter processor. What was taken then is not averaged in but
 taken again.
 """
@@ -24,9 +24,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from latency_tables.one_sample import SLOW_MS, Call, Watch, take_sample, warm_up
+from latency_tables.one_sample import Call, take_sample
 from latency_tables.other_work import OtherWork
 from latency_tables.remote.on_device.pulse import take_pulse, usual_pulse
+from latency_tables.remote.on_device.timing import SLOW_MS, warm_up
 from latency_tables.samples import ENOUGH_CLEAN, Ledger, Samples, median_uncertainty
 from latency_tables.settings import DeviceSettings
 from search_spaces.common.errors import UserError
@@ -111,7 +112,7 @@ def measure_rounds(
         counts = ledger.counts(clean=strict)
         return sum(min(counts[key], plan.most) for key in calls)
 
-    watch = _watcher(ledger, device)
+    limit = _pulse_limit(ledger, device)
     wanted, rounds = wanting(), 0
     while wanted:
         if rounds > _MOST_ROUNDS * plan.most:
@@ -121,7 +122,7 @@ def measure_rounds(
         rounds += 1
         others.wait(kept=f"{ledger.num_samples} samples are kept.")
         rng = np.random.default_rng((seed, ledger.num_rounds))
-        ledger.begin_round(_read(sentinels or {}, watch()))
+        ledger.begin_round(_read(sentinels or {}, limit()))
         before = done()
         for group in _groups(wanted, operators, group_size, rng):
             mean_ms = sum(cost_ms[key] for key in group) / len(group)
@@ -131,7 +132,7 @@ def measure_rounds(
                     {key: calls[key] for key in group},
                     passes=min(max(math.ceil(device.sample_ms / mean_ms), least), MAX_CALLS),
                     retries=device.retries,
-                    watch=watch(),
+                    limit_ms=limit(),
                     beside=device.contention > 0,
                 )
             )
@@ -143,26 +144,28 @@ def measure_rounds(
         advance(done() - before)
         wanted = wanting()
         if sentinels and not wanted:  # otherwise the next round begins with a reading
-            ledger.begin_round(_read(sentinels, watch()))
+            ledger.begin_round(_read(sentinels, limit()))
             wanted = wanting()
 
 
-def _watcher(ledger: Ledger, device: DeviceSettings) -> Callable[[], Watch | None]:
-    """What to watch for just now: nothing where other threads do the work, as they disturb this one and its share of a
-    core says nothing. Before the first samples tell what a pulse usually takes, it is felt for a moment.
+def _pulse_limit(ledger: Ledger, device: DeviceSettings) -> Callable[[], float | None]:
+    """What a pulse may take just now, in ms, for calls beside it to count. None where other threads do the work: they
+    disturb this one, and its share of a core says nothing. Before the first samples tell what a pulse usually takes, it
+    is felt for a moment.
     """
     if device.threads > 1 or device.contention:
         return lambda: None
     at_first = usual_pulse([take_pulse() for _ in range(FIRST_PULSES)])
-    return lambda: Watch(ledger.usual_pulse_ms or at_first, ledger.max_drift)
+    assert at_first is not None
+    return lambda: (ledger.usual_pulse_ms or at_first) * (1 + ledger.max_drift)
 
 
-def _read(sentinels: Mapping[str, Call], watch: Watch | None) -> dict[str, float]:
+def _read(sentinels: Mapping[str, Call], limit_ms: float | None) -> dict[str, float]:
     """Milliseconds of each sentinel, the median of some calls; of those only that could be timed undisturbed."""
     found = {}
     for key, call in sentinels.items():
         calls = min(max(math.ceil(SENTINEL_MS / warm_up(call, 1)), SENTINEL_CALLS[0]), SENTINEL_CALLS[1])
-        sample = take_sample({key: call}, passes=calls, retries=SENTINEL_RETRIES, watch=watch)
+        sample = take_sample({key: call}, passes=calls, retries=SENTINEL_RETRIES, limit_ms=limit_ms)
         if not sample.disturbed:
             found[key] = sample.ms[key]
     return found

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import yaml
 
-from latency_tables import one_sample, timing
+from latency_tables import timing
 from latency_tables.once_for_all.operators import operator_texts
+from latency_tables.remote.on_device import timing as on_device
 from latency_tables.settings import DeviceSettings
 from latency_tables.table import LatencyTable, load_table
 from search_spaces import SearchSpace, get_space
@@ -26,9 +27,9 @@ def hasty(**changes: object) -> DeviceSettings:
 @pytest.fixture
 def nobody_disturbs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine that runs the tests has no say in which samples count: `test_one_sample` tests what pulses tell."""
-    for module in (timing, one_sample):
+    for module in (timing, on_device):
         monkeypatch.setattr(module, "take_pulse", lambda: 0.1)
-    monkeypatch.setattr(one_sample, "CORE_SHARE", 0.0)
+    monkeypatch.setattr(on_device, "CORE_SHARE", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,8 @@ from itertools import chain, repeat
 
 import pytest
 
-from latency_tables import one_sample
-from latency_tables.one_sample import Watch, take_sample
-from latency_tables.remote.on_device import pulse
+from latency_tables.one_sample import take_sample
+from latency_tables.remote.on_device import pulse, timing
 from latency_tables.remote.on_device.pulse import take_pulse, usual_pulse
 from latency_tables.samples import Ledger, Sample
 from tests.latency_tables.fake_machine import Machine
@@ -14,10 +13,9 @@ from tests.latency_tables.fake_machine import Machine
 
 def sample(machine: Machine, patch: pytest.MonkeyPatch, *, passes: int = 3, **changes: object) -> Sample:
     with patch.context() as inside:
-        machine.install(inside, one_sample)
+        machine.install(inside, timing)
         calls = {"a": machine.call(2.0), "b": machine.call(4.0)}
-        watch = Watch(0.1, max_drift=0.1)
-        return take_sample(calls, **{"passes": passes, "retries": 4, "watch": watch, **changes})  # type: ignore[arg-type]
+        return take_sample(calls, **{"passes": passes, "retries": 4, "limit_ms": 0.11, **changes})  # type: ignore[arg-type]
 
 
 def test_passes_beside_a_neighbour_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,11 +23,6 @@ def test_passes_beside_a_neighbour_do_not_count(monkeypatch: pytest.MonkeyPatch)
     taken = sample(Machine(chain([1.0, 1.7, 1.7, 1.0], repeat(1.0))), monkeypatch)
     assert taken.ms == pytest.approx({"a": 2.0, "b": 4.0}) and not taken.disturbed
     assert taken.pulse_ms == pytest.approx(0.1)
-
-
-def test_without_a_usual_pulse_the_fastest_of_the_sample_is_the_measure(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = sample(Machine(chain([1.7], repeat(1.0))), monkeypatch, watch=Watch(None, max_drift=0.1))
-    assert taken.ms == pytest.approx({"a": 2.0, "b": 4.0}) and not taken.disturbed
 
 
 def test_a_sample_that_is_slow_throughout_is_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,8 +43,8 @@ def test_short_calls_are_not_drowned_in_pulses(monkeypatch: pytest.MonkeyPatch) 
     machine = Machine(repeat(1.0))
     felt = []
     monkeypatch.setattr(machine, "pulse", lambda: felt.append(1) or 0.1)
-    machine.install(monkeypatch, one_sample)
-    take_sample({"a": machine.call(0.01)}, passes=100, retries=4, watch=Watch(0.1))
+    machine.install(monkeypatch, timing)
+    take_sample({"a": machine.call(0.01)}, passes=100, retries=4, limit_ms=0.11)
     assert len(felt) <= 3 and machine.calls == 1 + 100
 
 
@@ -73,8 +66,8 @@ def test_beside_work_on_purpose_interruptions_count(monkeypatch: pytest.MonkeyPa
     assert not taken.disturbed and taken.pulse_ms is None
 
 
-def test_nothing_is_disturbed_without_a_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not sample(Machine(repeat(1.0), repeat(0.1)), monkeypatch, passes=1, watch=None).disturbed
+def test_nothing_is_disturbed_without_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not sample(Machine(repeat(1.0), repeat(0.1)), monkeypatch, passes=1, limit_ms=None).disturbed
 
 
 def test_the_usual_pulse_is_that_of_a_machine_left_alone() -> None:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from latency_tables import one_sample, timing
+from latency_tables import timing
 from latency_tables.other_work import OtherWork
+from latency_tables.remote.on_device import timing as on_device
 from latency_tables.samples import Ledger, Sample
 from latency_tables.settings import DeviceSettings
 from latency_tables.timing import Plan, measure_rounds, plans, quiet_process
@@ -100,7 +101,7 @@ def test_one_call_of_a_slow_item_is_a_sample(device: Device, monkeypatch: pytest
     quick, slow = Recorder("", "x"), Recorder("", "x")
     run(quick, settings)
     monkeypatch.setattr(timing, "SLOW_MS", 0.0)
-    monkeypatch.setattr(one_sample, "SLOW_MS", 0.0)
+    monkeypatch.setattr(on_device, "SLOW_MS", 0.0)
     run(slow, settings)
     # warm-up, and a round: once to fill the caches, then the calls that count
     assert len(quick.called) == 1 + 2 + 3 + 4 * (1 + 3) and len(slow.called) == 2 + 4 * (1 + 1)

@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 from torch import fx, nn
 
-from latency_tables import one_sample as here
 from latency_tables.fingerprint import fingerprint
 from latency_tables.remote import on_device
 from latency_tables.remote.bundle import read_bundle
@@ -131,33 +130,6 @@ def test_models_are_loaded_in_batches(bundle_file: Path, tmp_path: Path) -> None
         assert len(batch) == 1 or sum(bundle.items[key]["num_bytes"] for key in batch) <= limit * 2**20
 
 
-SPEEDS = {
-    "quiet": [1.0],
-    "a neighbour at times": [1.0, 1.7, 1.7, 1.0, 1.0, 1.0, 1.7, 1.0],
-    "a neighbour throughout": [1.7],
-    "mostly slow": [1.7, 1.7, 1.7, 1.7, 1.0, 1.0, 1.7, 1.7],
-}
-
-
-@pytest.mark.parametrize("shares", [[1.0], [0.5, 1.0, 1.0], [0.5, 0.8, 0.6]], ids=["own core", "shared", "taken"])
-@pytest.mark.parametrize("speeds", SPEEDS.values(), ids=list(SPEEDS))
-@pytest.mark.parametrize("call_ms", [0.01, 2.0])
-def test_a_sample_is_taken_as_it_is_here(
-    speeds: list[float], shares: list[float], call_ms: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On the same machine the runner and a measurement here make the same calls, and find the same."""
-    machines = [Machine(cycle(speeds), cycle(shares)) for _ in range(2)]
-    with monkeypatch.context() as patch:
-        machines[0].install(patch, here)
-        calls = {key: machines[0].call(ms) for key, ms in (("a", call_ms), ("b", 2 * call_ms))}
-        mine = here.take_sample(calls, passes=30, retries=2, watch=here.Watch(0.1, max_drift=0.1))
-    with monkeypatch.context() as patch:
-        machines[1].install(patch, timing)
-        found = timing.take_sample([machines[1].call(ms) for ms in (call_ms, 2 * call_ms)], 30, 2, 0.1 * 1.1)
-    assert found == (pytest.approx(list(mine.ms.values())), mine.disturbed, mine.pulse_ms)
-    assert machines[0].calls == machines[1].calls
-
-
 def test_work_of_other_threads_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(cycle([1.7]), cycle([0.1]))
     machine.install(monkeypatch, timing)
@@ -181,12 +153,10 @@ def test_slow_models_are_called_as_seldom_as_here(
 
         return call
 
-    assert here.SLOW_MS == timing.SLOW_MS
-    for module, found in ((timing, timing.warm_up), (here, here.warm_up)):
-        for ms, expected in ((500.0, 2), (5.0, 6)):
-            calls.clear()
-            assert found(timed(module.__name__, ms), 3) == pytest.approx(ms)
-            assert calls.total() == expected
+    for ms, expected in ((500.0, 2), (5.0, 6)):
+        calls.clear()
+        assert timing.warm_up(timed("x", ms), 3) == pytest.approx(ms)
+        assert calls.total() == expected
 
     bundle = Bundle(bundle_file)
     networks = [key for key, item in bundle.items.items() if item["role"] == "network"]
