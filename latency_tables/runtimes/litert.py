@@ -13,6 +13,7 @@ from torch import fx
 from latency_tables.tflite.graph import to_tflite
 from latency_tables.tflite.int8 import quantize
 from latency_tables.tflite.interpreter import LoadedModel
+from latency_tables.tflite.products import products_as_layers
 from search_spaces.common.errors import UserError, in_file
 
 #: random inputs that an int8 network is calibrated with where only its speed counts
@@ -60,7 +61,7 @@ class LiteRTInt8(LiteRT):
 
     def compile(self, module: fx.GraphModule, input_shape: tuple[int, ...]) -> bytes:
         model = to_tflite(module, input_shape)
-        return quantize(model, random_inputs(model.input.shape)).to_bytes()
+        return products_as_layers(quantize(model, random_inputs(model.input.shape))).to_bytes()
 
 
 def random_inputs(shape: tuple[int, ...], *, num: int = _CALIBRATION, seed: int = 0) -> list[NDArray[np.float32]]:

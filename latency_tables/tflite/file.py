@@ -35,6 +35,7 @@ _OPTIONS = {
     "MAX_POOL_2D": "Pool2DOptions",
     "MEAN": "ReducerOptions",
     "MUL": "MulOptions",
+    "PACK": "PackOptions",
     "PAD": "PadOptions",
     "PADV2": "PadV2Options",
     "QUANTIZE": "QuantizeOptions",
@@ -46,6 +47,7 @@ _OPTIONS = {
     "SUM": "ReducerOptions",
     "TOPK_V2": "TopKV2Options",
     "TRANSPOSE": "TransposeOptions",
+    "UNPACK": "UnpackOptions",
 }
 
 _TYPES = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"}

@@ -28,7 +28,8 @@ def _layer_norm(graph: Graph, leaf: nn.LayerNorm, node: fx.Node, value: Value) -
     last = graph.numbers([len(x.shape) - 1])
     mean = graph.add("MEAN", [x, last], f"{name}.mean", rows, keepDims=True)
     centred = graph.add("SUB", [x, mean], f"{name}.centred", x.shape, fusedActivationFunction=0)
-    squares = graph.add("SQUARED_DIFFERENCE", [x, mean], f"{name}.squares", x.shape)
+    # XNNPACK multiplies in 8 bits; SQUARED_DIFFERENCE is left to a plain loop, a sixth of a transformer's time
+    squares = graph.add("MUL", [centred, centred], f"{name}.squares", x.shape, fusedActivationFunction=0)
     variance = graph.add("MEAN", [squares, last], f"{name}.variance", rows, keepDims=True)
     eps = graph.number(leaf.eps)
     variance = graph.add("ADD", [variance, eps], f"{name}.raised", rows, fusedActivationFunction=0)

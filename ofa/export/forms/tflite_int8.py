@@ -16,6 +16,7 @@ from torch import Tensor
 
 from latency_tables.tflite.file import TFLiteModel, TFLiteOperator, TFLiteTensor
 from latency_tables.tflite.int8 import quantize
+from latency_tables.tflite.products import products_as_layers
 from ofa.export.forms.base import INPUT, OUTPUT, Predict, Source
 from ofa.export.forms.tflite import as_fed, float_model, load_images, outside_xnnpack, prepare_call, usage
 from search_spaces.common.errors import UserError, in_file
@@ -31,7 +32,7 @@ class TfliteInt8Form:
 
     def write(self, source: Source, folder: Path) -> None:
         with in_file(self.file):
-            content = with_float_ends(int8_model(source)).to_bytes()
+            content = with_float_ends(products_as_layers(int8_model(source))).to_bytes()
         write_bytes(folder / self.file, content)
 
     def load(self, folder: Path) -> Predict:
