@@ -24,6 +24,7 @@ from torch.export import exported_program
 
 from latency_tables.executorch import haste
 from latency_tables.executorch.graph import for_xnnpack
+from latency_tables.executorch.int8 import quantized_pte
 from latency_tables.executorch.program import as_fed, export, to_pte
 from tests.latency_tables.executorch.plain import plain_pte
 
@@ -91,7 +92,8 @@ def test_of_every_family(family: str) -> None:
         assert to_pte(export(network, x), x) == plain_pte(network, x), (type(module), shape)
 
 
-def test_lowered_weights_do_not_stay_in_memory() -> None:
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_lowered_weights_do_not_stay_in_memory(precision: str) -> None:
     """A table has a thousand operators: what each leaves behind fills the memory."""
 
     def kept() -> int:
@@ -100,8 +102,11 @@ def test_lowered_weights_do_not_stay_in_memory() -> None:
         return sum(tuple(each.shape) == (37, 41) and not isinstance(each, FakeTensor) for each in tensors)
 
     def lower() -> None:
-        x = torch.randn(1, 41)
-        to_pte(export(fx.symbolic_trace(nn.Linear(41, 37).eval()), x), x)
+        x, network = torch.randn(1, 41), fx.symbolic_trace(nn.Sequential(nn.Linear(41, 37)).eval())
+        if precision == "int8":
+            quantized_pte(network, [x])
+        else:
+            to_pte(export(network, x), x)
 
     lower()
     assert kept() == 0
