@@ -42,7 +42,6 @@ _OPTIONS = {
     "RESHAPE": "ReshapeOptions",
     "SLICE": "SliceOptions",
     "SOFTMAX": "SoftmaxOptions",
-    "SQUARED_DIFFERENCE": "SquaredDifferenceOptions",
     "SUB": "SubOptions",
     "SUM": "ReducerOptions",
     "TOPK_V2": "TopKV2Options",
@@ -208,7 +207,6 @@ _VERSIONS = {
     "HARD_SWISH": (1, 1),
     "QUANTIZE": (1, 1),
     "RESHAPE": (1, 1),
-    "SQUARED_DIFFERENCE": (1, 2),
 }
 
 
