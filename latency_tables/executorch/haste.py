@@ -11,6 +11,7 @@ import contextlib
 import copy
 import gc
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from types import SimpleNamespace
@@ -21,7 +22,6 @@ import torch
 from executorch.backends.xnnpack import xnnpack_preprocess
 from executorch.backends.xnnpack._passes import XNNPACKPassManager
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-from executorch.exir.backend import utils
 from executorch.exir.lowered_backend_module import LoweredBackendModule
 from torch import fx
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -165,10 +165,19 @@ def _needed_passes() -> Iterator[None]:
         yield
 
 
+#: functions that remember what came of every graph or node they were asked about, where their modules are in use
+_REMEMBER_GRAPHS = (
+    ("executorch.exir.backend.utils", "is_same_node"),
+    ("torchao.utils", "_assert_and_get_unique_device"),
+    ("torch.ao.quantization.fx.utils", "assert_and_get_unique_device"),
+)
+
+
 @contextlib.contextmanager
 def _nothing_remembered() -> Iterator[None]:
-    """After the block torch forgets what came of calling the delegates made inside, and ExecuTorch which nodes it
-    compared: they would keep the weights of every program as long as the process lives.
+    """After the block torch forgets what came of calling the delegates made inside, ExecuTorch which nodes it compared,
+    and quantising the device of which graph it looked for: they would keep the weights of every program as long as the
+    process lives.
     """
     outcomes: dict[Any, Any] = getattr(FakeTensorMode, "cache", {})
     before = len(outcomes)
@@ -178,7 +187,9 @@ def _nothing_remembered() -> Iterator[None]:
         for call in list(itertools.islice(outcomes, before, None)):
             if any(isinstance(part, LoweredBackendModule) for part in getattr(call, "key", ())):
                 del outcomes[call]
-        getattr(utils.is_same_node, "cache_clear", lambda: None)()
+        for module, name in _REMEMBER_GRAPHS:
+            remembers = getattr(sys.modules.get(module), name, None)
+            getattr(remembers, "cache_clear", lambda: None)()
 
 
 @contextlib.contextmanager

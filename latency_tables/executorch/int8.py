@@ -6,7 +6,6 @@ or it has no int8 kernel for in float32 between two conversions: hard swish, GEL
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +21,6 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 from latency_tables.executorch.graph import for_xnnpack
 from latency_tables.executorch.program import as_fed, export, to_pte
 
-#: both remember the device of every graph that they were asked about, and with it the graph and its weights
-_REMEMBER_GRAPHS = (
-    ("torchao.utils", "_assert_and_get_unique_device"),
-    ("torch.ao.quantization.fx.utils", "assert_and_get_unique_device"),
-)
 _QUANTIZE = torch.ops.quantized_decomposed.quantize_per_tensor.default
 _DEQUANTIZE = torch.ops.quantized_decomposed.dequantize_per_tensor.default
 _MOVES = {torch.ops.aten.flatten.using_ints, torch.ops.aten.transpose.int, torch.ops.aten.unflatten.int}
@@ -96,11 +90,7 @@ def _calibrated(module: fx.GraphModule, inputs: Sequence[Tensor]) -> tuple[fx.Gr
     with torch.no_grad():
         observed = prepare_pt2e(export(network, inputs[0]), _quantizer())
         outputs = [observed(x) for x in inputs]
-    converted = convert_pt2e(observed)
-    for module_name, name in _REMEMBER_GRAPHS:
-        remembers = getattr(sys.modules.get(module_name), name, None)
-        getattr(remembers, "cache_clear", lambda: None)()
-    return converted, outputs
+    return convert_pt2e(observed), outputs
 
 
 class _Quantizer(XNNPACKQuantizer):
