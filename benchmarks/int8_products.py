@@ -44,14 +44,18 @@ def report(space: SearchSpace, architecture: Architecture) -> None:
     calls = {(way, seed): ready(model) for seed, models in enumerate(draws) for way, model in models.items()}
     ms = in_turn(calls)
     plain, int8, layers = (ms[way, 0] for way in ("float32", "int8", "layers"))
-    weights = [
-        max(found) / min(found) - 1 for found in ([ms[way, s] for s in range(DRAWS)] for way in ("int8", "layers"))
-    ]
+    int8_weights, layers_weights = (
+        weights_matter([ms[way, seed] for seed in range(DRAWS)]) for way in ("int8", "layers")
+    )
     print(
         f"{space.name:17} {architecture.resolution:3} px {plain:8.3f} {int8:8.3f} {layers:8.3f}   "
-        f"{int8 / plain:.2f} -> {layers / plain:.2f}   {weights[0]:.1%}, {weights[1]:.1%}",
+        f"{int8 / plain:.2f} -> {layers / plain:.2f}   {int8_weights:.1%}, {layers_weights:.1%}",
         flush=True,
     )
+
+
+def weights_matter(ms: list[float]) -> float:
+    return max(ms) / min(ms) - 1
 
 
 def forms(space: SearchSpace, architecture: Architecture, seed: int) -> dict[str, TFLiteModel]:

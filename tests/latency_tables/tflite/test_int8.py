@@ -13,23 +13,17 @@ from latency_tables.runtimes.litert import random_inputs
 from latency_tables.tflite.file import TFLiteModel
 from latency_tables.tflite.graph import to_tflite
 from latency_tables.tflite.int8 import quantize
-from latency_tables.tflite.interpreter import LoadedModel
 from search_spaces import SearchSpace, get_space
 from search_spaces.common.errors import UserError
 from search_spaces.plain import build_network
+from tests.latency_tables.tflite.outputs import outputs
 
 MAP = (6, 9, 8)
 
 
 def noise_db(model: TFLiteModel, inputs: list[np.ndarray]) -> float:
     """Signal to noise of the quantised model, on the inputs it was calibrated with."""
-    pair = LoadedModel(model.to_bytes()), LoadedModel(quantize(model, inputs).to_bytes())
-    outputs = []
-    for x in inputs:
-        for loaded in pair:
-            loaded.set_inputs(x)
-        outputs.append([loaded.call().output() for loaded in pair])
-    exact, rounded = (np.stack(part) for part in zip(*outputs, strict=True))
+    exact, rounded = outputs(model, inputs), outputs(quantize(model, inputs), inputs)
     return float(10 * np.log10(np.square(exact).mean() / np.square(exact - rounded).mean()))
 
 

@@ -15,10 +15,10 @@ from latency_tables.runtimes.litert import random_inputs
 from latency_tables.tflite.file import TFLiteModel
 from latency_tables.tflite.graph import to_tflite
 from latency_tables.tflite.int8 import quantize
-from latency_tables.tflite.interpreter import LoadedModel
 from latency_tables.tflite.products import products_as_layers
 from search_spaces import get_space
 from search_spaces.plain import build_network
+from tests.latency_tables.tflite.outputs import outputs
 
 
 class Products(nn.Module):
@@ -45,15 +45,11 @@ def kinds(model: TFLiteModel) -> Counter[str]:
 
 def answers(model: TFLiteModel, num: int = 3) -> np.ndarray:
     """As the numbers of 8 bits."""
-    loaded = LoadedModel(model.to_bytes())
     given = np.random.default_rng(0).integers(-128, 128, (num, *model.input.shape)).astype(np.int8)
     read, written = model.input.quantization, model.output.quantization
     assert read is not None and written is not None
-    found = []
-    for x in given:
-        loaded.set_inputs((x.astype(np.float32) - read.zero_point) * read.scales)
-        found.append(np.rint(loaded.call().output() / written.scales[0]))
-    return np.stack(found)
+    inputs = (given.astype(np.float32) - read.zero_point) * read.scales
+    return np.rint(outputs(model, inputs) / written.scales[0])
 
 
 def test_products_are_the_same() -> None:
@@ -102,14 +98,8 @@ def test_transformers_are_as_near_to_themselves_as_before(name: str) -> None:
     layers = products_as_layers(model)
     assert kinds(layers)["FULLY_CONNECTED"] > kinds(model)["FULLY_CONNECTED"]
 
-    def outputs(of: TFLiteModel) -> np.ndarray:
-        loaded = LoadedModel(of.to_bytes())
-        found = []
-        for x in inputs:
-            loaded.set_inputs(x)
-            found.append(loaded.call().output())
-        return np.stack(found)
-
-    expected = outputs(exact)
-    errors = [float(np.square(outputs(of) - expected).mean() / np.square(expected).mean()) for of in (model, layers)]
+    expected = outputs(exact, inputs)
+    errors = [
+        float(np.square(outputs(of, inputs) - expected).mean() / np.square(expected).mean()) for of in (model, layers)
+    ]
     assert errors[1] < 1.25 * errors[0] + 1e-5
