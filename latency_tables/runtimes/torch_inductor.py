@@ -14,23 +14,23 @@ import torch
 from torch import fx
 
 from latency_tables.folding import fold_batch_norm
+from latency_tables.runtimes.inductor_compiling import compile_package
 from search_spaces.common.errors import UserError
 
 
 class TorchInductor:
     """Single precision, channels-last, batch norms folded.
 
-    Every network is written as C++ and compiled, in about `seconds_to_compile`: meant for whole networks. A table of
-    all operators of a space takes as many times that, as a warning says when the runtime is made. Most of it goes into
-    the code that calls the kernels, which the compiler optimises as whoever deploys has it. A `.pt2` file has machine
-    code of the processor that it was compiled on. The threads are torch's: see `timing.quiet_process`.
+    Every network is written as C++ and compiled, in about `seconds_to_compile`; a table of all operators of a space
+    takes as many times that, as a warning says when the runtime is made. A `.pt2` file has machine code of the
+    processor that it was compiled on. The threads are torch's: see `timing.quiet_process`.
     """
 
     name = "torch_inductor"
     precision = "float32"
     suffix = ".pt2"
-    #: of one core, a small block and a transformer's, or a network; the first of a machine takes a minute
-    seconds_to_compile = (6.0, 15.0)
+    #: of one core, a block and a large network; the first of a machine takes half a minute more
+    seconds_to_compile = (2.0, 20.0)
 
     def __init__(self) -> None:
         require_compiler(key="runtime", value=self.name)
@@ -48,14 +48,10 @@ class TorchInductor:
         return self.load(self.compile(module, input_shape), input_shape, threads=threads)
 
     def compile(self, module: fx.GraphModule, input_shape: tuple[int, ...]) -> bytes:
-        """The content of a `.pt2` file. Equal modules give equal code, but the archive around it holds times."""
-        from torch._inductor import aoti_compile_and_package
-
+        """The content of a `.pt2` file: see `compile_package`."""
         network = fold_batch_norm(module).to(memory_format=torch.channels_last)
-        with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-            exported = torch.export.export(network, (_input(input_shape),), strict=False)
-            path = aoti_compile_and_package(exported, package_path=str(Path(folder, "network.pt2")))
-            return Path(path).read_bytes()
+        with torch.no_grad():
+            return compile_package(torch.export.export(network, (_input(input_shape),), strict=False))
 
     def load(self, artifact: bytes, input_shape: tuple[int, ...], *, threads: int) -> Callable[[], object]:
         with tempfile.TemporaryDirectory() as folder:
