@@ -17,6 +17,7 @@ compiled as torch would.
 from __future__ import annotations
 
 import io
+import os
 import re
 import shlex
 import subprocess
@@ -133,10 +134,10 @@ class _Compilation:
         return replace(self, source=source, target=source.with_suffix(".o"))
 
     def kept(self, text: str) -> Path:
-        """Where the object file of `text` by this torch, compiler and flags is kept."""
+        """Where the object file of `text` by this torch, compiler and flags, for this processor, is kept."""
         from torch._inductor.runtime.cache_dir_utils import cache_dir
 
-        of = [text, self.flags, str(torch.__version__), _version(self.compiler)]
+        of = [text, self.flags, str(torch.__version__), _predefined(self.compiler)]
         return Path(cache_dir(), "ofa_objects", digest(of) + ".o")
 
 
@@ -173,5 +174,7 @@ def _object(compilation: _Compilation, text: str, run: _Run) -> Path:
 
 
 @cache
-def _version(compiler: str) -> str:
-    return subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout.decode(errors="replace")
+def _predefined(compiler: str) -> str:
+    """What it defines of itself, with its release, and of this processor, with its instruction set."""
+    command = [compiler, "-march=native", "-dM", "-E", "-x", "c", os.devnull]
+    return subprocess.run(command, capture_output=True, check=False).stdout.decode(errors="replace")

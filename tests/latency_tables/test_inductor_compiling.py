@@ -43,13 +43,19 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
 
 def block(kernel: int) -> nn.Module:
     torch.manual_seed(kernel)
-    conv = nn.Conv2d(3, 7, kernel, padding=kernel // 2)
-    return nn.Sequential(conv, nn.Hardswish(), nn.Conv2d(7, 5, 1), nn.Sigmoid()).eval()
+    conv = nn.Conv2d(3, 16, kernel, padding=kernel // 2)  # few weights would stand in the code
+    network = nn.Sequential(conv, nn.Hardswish(), nn.Conv2d(16, 12, 1), nn.Sigmoid()).eval()
+    return network.to(memory_format=torch.channels_last)
 
 
 def package(module: nn.Module) -> bytes:
     with torch.no_grad():
-        return compile_package(torch.export.export(module, (torch.zeros(1, 3, 11, 11),)))
+        return compile_package(torch.export.export(module, (image(),)))
+
+
+def image() -> torch.Tensor:
+    x = torch.randn(1, 3, 11, 11, generator=torch.Generator().manual_seed(1))
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def runs_like(module: nn.Module, packed: bytes, folder: Path) -> bool:
@@ -57,18 +63,23 @@ def runs_like(module: nn.Module, packed: bytes, folder: Path) -> bool:
 
     path = folder / f"{len(list(folder.iterdir()))}.pt2"
     path.write_bytes(packed)
-    x = torch.randn(1, 3, 11, 11, generator=torch.Generator().manual_seed(1))
+    x = image()
     with torch.inference_mode():
         return torch.allclose(aoti_load_package(str(path))(x), module(x), atol=1e-5)
 
 
-def test_what_two_networks_share_is_compiled_once(compiled: list[Path], tmp_path: Path) -> None:
+def test_what_two_networks_share_is_compiled_once(
+    compiled: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch._inductor.runtime.cache_dir_utils.cache_dir", lambda: str(tmp_path / "cache"))
+    (tmp_path / "packages").mkdir()
     first = package(block(3))
+    assert [file.name for file in compiled][:2] == ["interface.cpp", "calls.cpp"] and len(compiled) == 3
     compiled.clear()
     second = package(block(5))
     (calls,) = compiled
     assert calls.name == "calls.cpp" and not calls.parent.parent.exists(), "something was left behind"
-    assert runs_like(block(3), first, tmp_path) and runs_like(block(5), second, tmp_path)
+    assert runs_like(block(3), first, tmp_path / "packages") and runs_like(block(5), second, tmp_path / "packages")
 
 
 @pytest.mark.parametrize("parts", [None, ("int x;", "this does not compile"), ("nor does this", "")])
