@@ -21,19 +21,20 @@ INCLUDES = """
 #include <torch/csrc/inductor/aoti_runtime/model_container.h>
 """
 INTERFACE = '#define CHECK(x) x\nextern "C" {\nint run() { return CHECK(1); }\n} // extern "C"'
+KINDS = ("interface.cpp", "calls.cpp", ".wrapper.cpp", ".kernel.cpp")
 CALLS = '\nextern "C" void kernel();\nnamespace { int x = 1; }\n'
 
 
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
-    """The files that are compiled, in turn."""
+    """The files of networks that are compiled, in turn: torch compiles others when it first asks for the processor."""
     from torch._inductor import cpp_builder
 
     files: list[Path] = []
     run = cpp_builder.run_compile_cmd
 
     def record(command: str, cwd: str) -> None:
-        files.extend(Path(word) for word in shlex.split(command) if word.endswith(".cpp"))
+        files.extend(Path(word) for word in shlex.split(command) if word.endswith(KINDS))
         run(command, cwd)
 
     monkeypatch.setattr(cpp_builder, "run_compile_cmd", record)
