@@ -23,6 +23,7 @@ import torch
 from latency_tables.items import Item, network_items, operator_items
 from latency_tables.runtimes import inductor_compiling
 from latency_tables.runtimes.torch_inductor import TorchInductor
+from latency_tables.samples import median_uncertainty
 from search_spaces import SearchSpace, get_space
 
 OPERATORS, NETWORKS, ROUNDS, CALLS, COPIES = 12, 2, 400, 3, 3
@@ -58,10 +59,10 @@ def report(runtime: TorchInductor, space: SearchSpace, what: str, items: list[It
             seconds[way] += (time.monotonic() - begin) / len(items)
             calls[way, number] = [runtime.load(artifact, item.input_shape, threads=1) for _ in range(COPIES)]
     ms, ratios = in_turn(calls, len(items))
-    low, high = interval(ratios)
+    ratio, uncertain = statistics.median(ratios), median_uncertainty(ratios)
     print(
         f"{space.name:17} {what:8} {' -> '.join(f'{seconds[way]:.1f} s' for way in WAYS)}   "
-        f"{ms['as torch']:.3f} ms, {statistics.median(ratios):.4f} ({low:.4f} to {high:.4f})",
+        f"{ms['as torch']:.3f} ms, {ratio:.4f} ({ratio * (1 - uncertain):.4f} to {ratio * (1 + uncertain):.4f})",
         flush=True,
     )
 
@@ -90,14 +91,6 @@ def in_turn(calls: dict[tuple[str, int], list[Callable[[], object]]], num: int) 
     medians = [{key: 1e3 * statistics.median(values) for key, values in taken.items()} for taken in rounds]
     ms = {way: statistics.median(each[way, number] for each in medians for number in range(num)) for way in WAYS}
     return ms, [each["in parts", number] / each["as torch", number] for each in medians for number in range(num)]
-
-
-def interval(ratios: list[float]) -> tuple[float, float]:
-    """The 95 % interval of the median, by bootstrap."""
-    rng = np.random.default_rng(0)
-    drawn = [np.median(rng.choice(ratios, len(ratios))) for _ in range(1000)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(low), float(high)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ kernel 5 differ in a convolution, which is torch's own, not in what comes after 
 
 Here the interface is compiled apart from the calls of a network, both with the flags that torch gives, and joined to
 the object file that torch asked for; the interface and kernels are kept where torch keeps compiled code, and taken
-from there when they come again. The compiler inlines a little more in the smaller file, for which a call takes half
-a percent longer (`docs/benchmarks.md`); a network is exported as torch compiles it.
+from there when they come again. The compiler inlines a little more in the smaller file, for which a call of a network
+takes up to 2 % longer (`docs/benchmarks.md`); a network is exported as torch compiles it.
 
 The text is torch's own and may change with it: what does not look as expected, or does not compile in two, is
 compiled as torch would.
@@ -69,7 +69,6 @@ def compile_package(program: ExportedProgram) -> bytes:
     with (
         tempfile.TemporaryDirectory() as folder,
         config.patch({"aot_inductor.output_path": folder}),  # else megabytes a network stay in torch's cache
-        torch.no_grad(),
         _objects_kept(),
     ):
         aoti_compile_and_package(program, package_path=archive)
