@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,10 @@ def test_javascript_can_be_off(visits: Visits, tmp_path):
     ],
 )
 def test_what_a_page_may_not_do_is_seen(visits: Visits, tmp_path, body, said):
-    visits.open(write(tmp_path, body)).wait_for_timeout(50)
+    page = visits.open(write(tmp_path, body))
+    end = time.monotonic() + 10.0
+    while not (visits.refused or visits.errors) and time.monotonic() < end:
+        page.wait_for_timeout(30)  # a page's requests and errors are told when the browser finds time
     with pytest.raises(AssertionError, match=said):
         visits.check()
     visits.errors.clear()
