@@ -54,10 +54,14 @@ class TorchInductor:
             return compile_package(torch.export.export(network, (_input(input_shape),), strict=False))
 
     def load(self, artifact: bytes, input_shape: tuple[int, ...], *, threads: int) -> Callable[[], object]:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "network.pt2")
-            path.write_bytes(artifact)
-            return _call(path, _input(input_shape))
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, "network.pt2")
+                path.write_bytes(artifact)
+                return _call(path, _input(input_shape))
+        except (OSError, RuntimeError):
+            _require_space(2 * len(artifact))
+            raise
 
     def prepare_file(
         self, path: Path, *, threads: int, input_shapes: Sequence[tuple[int, ...]] | None = None
@@ -70,6 +74,7 @@ class TorchInductor:
         try:
             return _call(path, _input(tuple(input_shapes[0])[1:]))
         except RuntimeError as error:
+            _require_space(path.stat().st_size)
             raise UserError(f"not a package that AOTInductor can run here ({error})", file=path) from None
 
 
@@ -82,6 +87,17 @@ def require_compiler(*, key: str, value: str) -> None:
             key=key,
             value=value,
             hint="apt-get install g++, or name one in the environment variable CXX",
+        )
+
+
+def _require_space(num_bytes: int) -> None:
+    """Raises `UserError` where torch, which unpacks a package in the temporary folder, finds no room for it there."""
+    folder = tempfile.gettempdir()
+    if (free := shutil.disk_usage(folder).free) < num_bytes:
+        raise UserError(
+            f"no space left to unpack a network: that takes {num_bytes / 2**20:.1f} MB, {free / 2**20:.1f} MB are free",
+            file=folder,
+            hint="Free some, or name another folder in the environment variable TMPDIR",
         )
 
 

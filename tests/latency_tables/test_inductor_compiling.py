@@ -112,3 +112,22 @@ def test_both_parts_have_the_includes_and_each_its_own_code() -> None:
 )
 def test_other_text_does_not_come_apart(text: str) -> None:
     assert split(text) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+def test_a_network_that_is_let_go_frees_its_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import aoti_load_package
+
+    path = tmp_path / "network.pt2"
+    path.write_bytes(package(block(3)))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where torch unpacks it
+
+    def mapped() -> bool:
+        return str(tmp_path) in Path("/proc/self/maps").read_text()
+
+    network = aoti_load_package(str(path))
+    with torch.inference_mode():
+        network(image())
+    assert mapped()
+    del network
+    assert not mapped(), "a removed file that is mapped keeps its space on the disk"
