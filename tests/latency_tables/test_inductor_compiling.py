@@ -60,37 +60,56 @@ def image() -> torch.Tensor:
 
 
 def runs_like(module: nn.Module, packed: bytes, folder: Path) -> bool:
+    """Whether the package computes what `module` does; afterwards nothing of it may be loaded."""
     from torch._inductor import aoti_load_package
 
-    path = folder / f"{len(list(folder.iterdir()))}.pt2"
+    path = folder / "network.pt2"
     path.write_bytes(packed)
     x = image()
+    network = aoti_load_package(str(path))
     with torch.inference_mode():
-        return torch.allclose(aoti_load_package(str(path))(x), module(x), atol=1e-5)
+        return torch.allclose(network(x), module(x), atol=1e-5)
 
 
 def test_what_two_networks_share_is_compiled_once(
     compiled: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch._inductor.runtime.cache_dir_utils.cache_dir", lambda: str(tmp_path / "cache"))
-    (tmp_path / "packages").mkdir()
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
     first = package(block(3))
     assert [file.name for file in compiled][:2] == ["interface.cpp", "calls.cpp"] and len(compiled) == 3
     compiled.clear()
     second = package(block(5))
     (calls,) = compiled
     assert calls.name == "calls.cpp" and not calls.parent.parent.exists(), "something was left behind"
-    assert runs_like(block(3), first, tmp_path / "packages") and runs_like(block(5), second, tmp_path / "packages")
+    monkeypatch.setenv("TMPDIR", str(unpacked))  # where torch unpacks packages
+    assert runs_like(block(3), first, tmp_path) and runs_like(block(5), second, tmp_path)
+    assert not list(unpacked.iterdir())
+    maps = Path("/proc/self/maps")  # a removed file that is still mapped keeps its space on the disk
+    assert not maps.exists() or str(unpacked) not in maps.read_text()
 
 
-@pytest.mark.parametrize("parts", [None, ("int x;", "this does not compile")])
-def test_what_does_not_come_apart_is_compiled_whole(
-    parts: tuple[str, str] | None, compiled: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_does_not_compile_in_two_is_compiled_whole(
+    compiled: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inductor_compiling, "split", lambda text: parts)
+    monkeypatch.setattr(inductor_compiling, "split", lambda text: ("int x;", "this does not compile"))
     packed = package(block(3))
     assert [file for file in compiled if file.name.endswith(".wrapper.cpp")]
     assert runs_like(block(3), packed, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("other.wrapper.cpp", "-c -o"), ("other.wrapper.cpp", "-shared -o"), ("other.cpp", "-c -o")],
+    ids=["other text", "linking", "another file"],
+)
+def test_other_commands_are_left_to_torch(name: str, options: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("int x;")
+    ran: list[str] = []
+    command = f"g++ {name} {options} {name}.o"
+    assert not inductor_compiling._compile(command, str(tmp_path), lambda command, cwd: ran.append(command))
+    assert ran == []
 
 
 def test_both_parts_have_the_includes_and_each_its_own_code() -> None:
@@ -112,22 +131,3 @@ def test_both_parts_have_the_includes_and_each_its_own_code() -> None:
 )
 def test_other_text_does_not_come_apart(text: str) -> None:
     assert split(text) is None
-
-
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
-def test_a_network_that_is_let_go_frees_its_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch._inductor import aoti_load_package
-
-    path = tmp_path / "network.pt2"
-    path.write_bytes(package(block(3)))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where torch unpacks it
-
-    def mapped() -> bool:
-        return str(tmp_path) in Path("/proc/self/maps").read_text()
-
-    network = aoti_load_package(str(path))
-    with torch.inference_mode():
-        network(image())
-    assert mapped()
-    del network
-    assert not mapped(), "a removed file that is mapped keeps its space on the disk"
