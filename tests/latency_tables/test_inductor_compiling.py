@@ -60,7 +60,7 @@ def image() -> torch.Tensor:
 
 
 def runs_like(module: nn.Module, packed: bytes, folder: Path) -> bool:
-    """Whether the package computes what `module` does; afterwards nothing of it may be loaded."""
+    """Whether the package computes what `module` does; it is let go at the end."""
     from torch._inductor import aoti_load_package
 
     path = folder / "network.pt2"
